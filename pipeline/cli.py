@@ -1,0 +1,263 @@
+"""The command: one function per verb. A verb imports its stage when it runs, so that `--help` answers at once.
+
+Exit codes: 0 done; 2 the user's mistake; 75 stopped on purpose with a checkpoint; 76 unhealthy node; 1 our bug.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.core.errors import ArtifactError, PenstockError, UserError, storage_error
+
+app = typer.Typer(
+    name="penstock",
+    help="Raw text in, a pretrained and fine-tuned model out. `penstock VERB --help` shows an example of each verb.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, e.g. configs/data/sample.yaml")]
+Settings = Annotated[list[str], typer.Option("--set", help="Override a key of the config: a.b=c (repeatable)")]
+Out = Annotated[Path, typer.Option("--out", help="Folder to write")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables")]
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine can run, and what is missing.
+
+    Example: penstock doctor
+    """
+    from pipeline.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json(findings)
+        return
+    for name, value in findings.items():
+        typer.echo(f"{name:<16} {value}")
+
+
+@app.command()
+def sample(out: Annotated[Path, typer.Argument(help="Folder to write")]) -> None:
+    """Write the embedded corpus: the documentation of this installation as Wikipedia dump, books and WARC.
+
+    Example: penstock sample build/sample
+    """
+    from dataclasses import asdict
+
+    from pipeline.sources.sample import write_sample
+
+    for name, value in asdict(write_sample(out)).items():
+        typer.echo(f"{name:<20} {value}")
+
+
+@app.command()
+def prepare(config: ConfigFile, out: Out, settings: Settings = [], as_json: AsJson = False) -> None:  # noqa: B006
+    """Sources, clean, dedup, tokenizer, token shards, on Ray. Done stages are skipped, half done ones resumed.
+
+    Example: penstock prepare --config configs/data/sample.yaml --set input=build/sample --out build/data
+    """
+    from pipeline import prepare as stage
+    from pipeline.core.config import load
+
+    summary = stage.prepare(load(stage.PrepareConfig, config, settings), out)
+    if as_json:
+        _print_json(summary)
+    else:
+        stage.print_summary(summary)
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    settings: Settings = [],  # noqa: B006
+    world_size: Annotated[int | None, typer.Option(help="Number of ranks; default: as cluster says")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Whether a layout can run, and what it needs: parameters, memory per rank, FLOP per token.
+
+    Example: penstock plan --config configs/pretrain/tiny.yaml --set parallel.tp=2
+    """
+    from pipeline.core.config import load
+    from pipeline.train import plan as planner
+    from pipeline.train.config import PretrainConfig
+
+    made = planner.plan(load(PretrainConfig, config, settings), world_size)
+    if as_json:
+        _print_json(made.to_dict())
+    else:
+        typer.echo(made.describe())
+
+
+@app.command()
+def pretrain(config: ConfigFile, out: Out, settings: Settings = []) -> None:  # noqa: B006
+    """One rank of a pretraining run. launch/pretrain.sh checks the config and starts them all.
+
+    Example: launch/pretrain.sh configs/pretrain/tiny.yaml --out build/run --set data.path=build/data
+    """
+    from pipeline.core.config import load
+    from pipeline.train.config import PretrainConfig
+    from pipeline.train.run import pretrain as run
+
+    run(load(PretrainConfig, config, settings), out)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a run folder: its newest one")],
+    out: Annotated[Path, typer.Argument(help="Folder to write")],
+    form: Annotated[str, typer.Option("--format", help="hf: safetensors that transformers loads")] = "hf",
+) -> None:
+    """A checkpoint as a Hugging Face folder; refused unless its logits equal the checkpoint's.
+
+    Example: penstock export build/run build/model
+    """
+    from pipeline.export.huggingface import export as write
+
+    if form != "hf":
+        raise UserError(f"--format {form}: this version writes hf")
+    write(checkpoint, out)
+
+
+@app.command()
+def finetune(config: ConfigFile, out: Out, settings: Settings = []) -> None:  # noqa: B006
+    """Train a task model from an exported one: full or LoRA, with early stopping.
+
+    Example: penstock finetune --config configs/finetune/topics.yaml --set model=build/model
+    --set data=build/sample/finetune/topics.jsonl --out build/topics
+    """
+    from pipeline.core.config import load
+    from pipeline.finetune.run import FinetuneConfig
+    from pipeline.finetune.run import finetune as run
+
+    run(load(FinetuneConfig, config, settings), out)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="An exported or fine-tuned model folder")],
+    tasks: Annotated[str, typer.Option(help="Comma-separated: perplexity, classification")],
+    out: Out,
+    data: Annotated[Path, typer.Option(help="prepare folder or text for perplexity; JSONL for classification")],
+    as_json: AsJson = False,
+) -> None:
+    """Perplexity of a model; accuracy, F1 and classification report of a classifier, against the majority.
+
+    Example: penstock evaluate build/model --tasks perplexity --data build/data --out build/scores
+    """
+    from pipeline.evaluate.run import evaluate as run
+    from pipeline.evaluate.run import print_results
+
+    results = run(model, tasks.split(","), out, data)
+    if as_json:
+        _print_json(results)
+    else:
+        print_results(results)
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(help="An exported model folder")],
+    prompt: Annotated[str, typer.Option(help="Text to continue")],
+    max_new_tokens: int = 64,
+    temperature: Annotated[float, typer.Option(help="0: greedy")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="0: all")] = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Continue a prompt.
+
+    Example: penstock generate build/model --prompt "The function returns" --temperature 0.8 --top-p 0.95
+    """
+    from pipeline.model.generate import generate as run
+
+    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    typer.echo(prompt + run(model, prompt, max_new_tokens=max_new_tokens, **sampling))
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="A prepare folder, a stage, a checkpoint or a run")]) -> None:
+    """Check every byte of an artifact against its manifest.
+
+    Example: penstock verify build/data
+    """
+    from pipeline.verify import verify as check
+
+    bad, num_files = check(folder)
+    if bad:
+        raise ArtifactError("\n".join(bad))
+    typer.echo(f"{folder}: {num_files} files, all as written")
+
+
+@app.command()
+def explain(
+    kind: Annotated[str, typer.Argument(help="doc")],
+    name: Annotated[str, typer.Argument(help="A document's id (hex), page title, book file or URL")],
+    data: Annotated[Path, typer.Option(help="A prepare folder")],
+    as_json: AsJson = False,
+) -> None:
+    """The life of a document: every stage's verdict and its reason.
+
+    Example: penstock explain doc "Water wheel" --data build/data
+    """
+    from pipeline.prepare import explain_document
+
+    if kind != "doc":
+        raise UserError(f"explain {kind}: this version explains doc")
+    lives = explain_document(data, name)
+    if as_json:
+        _print_json(lives)
+        return
+    for doc_id, entries in lives.items():
+        typer.echo(f"{doc_id}  {entries[0]['source']}: {entries[0]['key']}")
+        for entry in entries:
+            typer.echo(f"  {entry['stage']:<8} {entry['verdict']:<8} {entry['reason']}  {entry['detail']}".rstrip())
+
+
+@app.command()
+def demo(
+    out: Out,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier demo first")] = False,
+) -> None:
+    """The whole way on one machine: sample, prepare, pretrain, kill -9, resume, export, fine-tune, evaluate.
+
+    Example: penstock demo --out build/demo
+    """
+    from pipeline.demo import run
+
+    run(out, fresh=fresh)
+
+
+def main() -> None:
+    """Entry point: one line and the exit code for what we foresaw, a traceback for our bugs."""
+    from pipeline.core.log import setup_logging
+
+    setup_logging()
+    try:
+        app()
+    except PenstockError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        mistake = storage_error(error)
+        if mistake is None:
+            raise
+        _fail(str(mistake), mistake.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    for line in message.splitlines():
+        print(f"penstock: {line}", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))

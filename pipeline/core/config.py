@@ -1,0 +1,139 @@
+"""Configuration: YAML files plus `--set a.b=c` in; one frozen pydantic model out, or every mistake at once.
+
+1. A file is sparse YAML. `extends: [other.yaml, ...]` (paths relative to the file) is merged first, key by key.
+2. `--set a.b=c` is merged last; its value is YAML (`--set optim.lr=1e-4`, `--set sources='[{name: jsonl}]'`).
+3. The model of the verb validates the result. Unknown keys are refused with a near match.
+
+Defaults live in the models alone. PyYAML keeps the last of two equal keys and reads 1e-4 as text: the loader here
+refuses the first and pydantic mends the second.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.core.errors import ConfigError
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of every config section: frozen, no unknown keys, field docstrings shown by `penstock config`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConfigError(
+                    f"{key_node.start_mark.name}: line {key_node.start_mark.line + 1}: '{key}' is given twice"
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load(model: type[C], file: Path | None, settings: Sequence[str] = ()) -> C:
+    """`file` with its `extends` and `settings` ("a.b=c") as a `model`; raises ConfigError."""
+    tree = read_tree(file) if file else {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--set {setting}: expected key=value, e.g. --set optim.lr=1e-4")
+        tree = merge(tree, _nest(path.strip().split("."), _parse(text, f"--set {path}")))
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        where = str(file) if file else "config"
+        raise ConfigError("\n".join(f"{where}: {line}" for line in describe(error, model))) from None
+
+
+def read_tree(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The merged mapping of a YAML file and what it extends."""
+    file = Path(file)
+    if file.resolve() in above:
+        raise ConfigError(f"{file}: extends itself")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config {file}: {getattr(error, 'strerror', None) or error}") from None
+    tree = _parse(text, str(file))
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: expected keys at the top level, found a {type(tree).__name__}")
+    parents = tree.pop("extends", [])
+    merged: dict[str, Any] = {}
+    for parent in [parents] if isinstance(parents, str) else parents:
+        merged = merge(merged, read_tree(file.parent / parent, (*above, file.resolve())))
+    return merge(merged, tree)
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, mapping by mapping; lists and scalars are replaced whole."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def describe(error: ValidationError, model: type[BaseModel], above: str = "") -> Iterable[str]:
+    """One line per mistake: dotted path, what is wrong, the nearest known key."""
+    for item in error.errors():
+        path = above + ".".join(str(part) for part in item["loc"]) or "(top level)"
+        within: Any = item.get("ctx", {}).get("error")
+        if isinstance(getattr(within, "error", None), ValidationError):  # a plugin's own section
+            yield from describe(within.error, within.model, above=path + ".")
+        elif item["type"] == "extra_forbidden":
+            known = _known_keys(model, item["loc"][:-1])
+            close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}" if known else ""
+            yield f"{path}: unknown key{hint}"
+        elif item["type"] == "missing":
+            yield f"{path}: required, but not given (add it to the file, or --set {path}=...)"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = item["input"]
+            shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+            yield f"{path}: {message}{shown}"
+
+
+def _known_keys(model: Any, path: Sequence[Any]) -> list[str]:
+    """Field names of the section at `path`; empty where the section is a plugin that chose its own model."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return []
+        model = fields[part].annotation
+        while not hasattr(model, "model_fields") and get_args(model):
+            model = next((a for a in get_args(model) if hasattr(a, "model_fields") or get_args(a)), None)
+    return list(getattr(model, "model_fields", {}))
+
+
+def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    return {keys[0]: value if len(keys) == 1 else _nest(keys[1:], value)}
+
+
+def _parse(text: str, where: str) -> Any:
+    loader = _Loader(text)
+    loader.name = where
+    try:
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f": line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    finally:
+        loader.dispose()

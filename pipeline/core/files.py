@@ -1,0 +1,66 @@
+"""Durable files: temporary name, fsync, rename. A reader sees the whole file or none."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xxhash
+
+PIECE_BYTES = 4 << 20
+
+
+class FileEntry(NamedTuple):
+    """A file of an artifact and what its bytes must be."""
+
+    name: str
+    num_bytes: int
+    xxh3_128: str
+    sha256: str
+
+
+def checksum(path: Path, name: str | None = None) -> FileEntry:
+    """Both hashes in one pass: xxh3 to verify at memory speed, sha256 to compare with the world."""
+    fast, strong, num_bytes = xxhash.xxh3_128(), hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            fast.update(piece)
+            strong.update(piece)
+            num_bytes += len(piece)
+    return FileEntry(name or path.name, num_bytes, fast.hexdigest(), strong.hexdigest())
+
+
+def matches(path: Path, entry: FileEntry) -> bool:
+    """Whether the file still has the bytes it was committed with (size, then xxh3_128)."""
+    if path.stat().st_size != entry.num_bytes:
+        return False
+    fast = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            fast.update(piece)
+    return fast.hexdigest() == entry.xxh3_128
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic and durable; keys keep their order, so equal values are equal bytes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)

@@ -1,0 +1,25 @@
+"""Logging: rank 0 speaks to people on stderr, every rank writes to its file."""
+
+import logging
+import sys
+from pathlib import Path
+
+FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+
+
+def setup_logging(rank: int = 0, file: Path | None = None, level: int = logging.INFO) -> None:
+    """Root logger for this process; called once by the command, never by library code."""
+    handlers: list[logging.Handler] = []
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(level if rank == 0 else logging.ERROR)
+    terminal.setFormatter(logging.Formatter("%(message)s" if rank == 0 else f"rank {rank}: %(message)s"))
+    handlers.append(terminal)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.FileHandler(file, encoding="utf-8")
+        to_file.setFormatter(logging.Formatter(FORMAT))
+        handlers.append(to_file)
+    logging.basicConfig(level=level, handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    for noisy in ("py.warnings", "DeepSpeed", "deepspeed", "megatron", "torch.distributed", "urllib3", "ray"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)

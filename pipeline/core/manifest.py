@@ -1,0 +1,136 @@
+"""The stage contract: a stage reads artifact folders, writes one, and writes its `manifest.json` last.
+
+    folder = run_stage("clean", VERSION, config, inputs=[documents], root=out, body=...)
+
+1. fingerprint = hash(stage, stage version, config section, fingerprints of the inputs)
+2. ROOT/<stage>-<fingerprint> with a manifest of that fingerprint is done: skipped.
+3. The same folder without a manifest is resumed: `body` skips the splits that are committed.
+4. Another config gives another fingerprint, so another folder: nothing is skipped by mistake, nothing overwritten.
+
+No clock and no host name goes into a manifest: the same input gives the same bytes.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pydantic import BaseModel
+
+from pipeline.core.errors import ArtifactError
+from pipeline.core.files import FileEntry, checksum, matches, write_json
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+SCRATCH = "scratch"  # sub-folder of a stage for intermediate files; gone when the stage is done
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    stage: str
+    version: int
+    fingerprint: str
+    config: dict[str, Any]
+    inputs: dict[str, str]  # stage -> fingerprint
+    counts: dict[str, Any]  # what the stage promises about its output: documents, tokens, dtype, ...
+    files: tuple[FileEntry, ...]
+    format: int = FORMAT
+
+
+def fingerprint(stage: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """32 hex digits. pyarrow's version is part of it: other versions write other Parquet bytes."""
+    said = [FORMAT, stage, version, config, sorted(inputs.items()), pyarrow.__version__]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def run_stage(
+    stage: str,
+    version: int,
+    config: BaseModel | Mapping[str, Any],
+    inputs: Mapping[str, str],
+    root: Path,
+    body: Callable[[Path], Mapping[str, Any]],
+) -> Path:
+    """The stage's folder under `root`, done. `body(folder)` does the work, file by file, and returns the counts."""
+    section = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
+    mark = fingerprint(stage, version, section, inputs)
+    folder = root / f"{stage}-{mark[:12]}"
+    if is_done(folder):
+        logger.info("%-10s done already: %s", stage, folder.name)
+        return folder
+    half_done = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    logger.info("%-10s %s %s", stage, "resumes" if half_done else "starts", folder.name)
+    counts = body(folder)
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    write_manifest(folder, Manifest(stage, version, mark, section, dict(inputs), dict(counts), _files(folder)))
+    return folder
+
+
+def is_done(folder: Path) -> bool:
+    return (folder / MANIFEST).exists()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        body = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(f"{folder} is not a finished artifact: it has no {MANIFEST}") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from None
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        given = body.get("format") if isinstance(body, dict) else None
+        raise ArtifactError(f"{path}: format {given}, this version reads {FORMAT}")
+    try:
+        manifest = Manifest(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from None
+    if manifest.fingerprint != fingerprint(manifest.stage, manifest.version, manifest.config, manifest.inputs):
+        logger.debug("%s was written with another pyarrow", path)
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    body = asdict(manifest) | {"files": [entry._asdict() for entry in manifest.files]}
+    write_json(folder / MANIFEST, body)
+
+
+def verify(folder: Path) -> list[str]:
+    """Files of an artifact that are missing or have other bytes than the manifest says, as readable lines."""
+    bad = []
+    for entry in read_manifest(folder).files:
+        path = folder / entry.name
+        if not path.exists():
+            bad.append(f"{path}: missing")
+        elif not matches(path, entry):
+            bad.append(f"{path}: damaged (its bytes do not match the manifest's checksum)")
+    return bad
+
+
+def committed_files(folder: Path, name_ends: str) -> list[Path]:
+    """Output files of a stage in split order, e.g. committed_files(clean, ".documents.parquet")."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith(name_ends) and path.name[0] != ".")
+
+
+def _files(folder: Path) -> tuple[FileEntry, ...]:
+    """Checksums of everything in the folder: from the receipts where a worker took them, else taken now."""
+    known: dict[str, FileEntry] = {}
+    for receipt in sorted((folder / "receipts").glob("*.json")):
+        for entry in json.loads(receipt.read_bytes())["files"]:
+            known[entry[0]] = FileEntry(*entry)
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return tuple(known.get(name) or checksum(folder / name, name) for name in found if name != MANIFEST)
+
+
+def input_marks(folders: Sequence[Path]) -> dict[str, str]:
+    """`inputs` of a stage that reads these finished folders."""
+    manifests = [read_manifest(folder) for folder in folders]
+    return {manifest.stage: manifest.fingerprint for manifest in manifests}

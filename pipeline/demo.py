@@ -1,0 +1,187 @@
+"""`penstock demo`: the whole way on one machine, as the commands a person would type, shown as they run.
+
+sample -> prepare -> pretrain (tp=2, one rank killed with SIGKILL) -> resume (pp=2) -> export -> fine-tune -> evaluate
+-> generate, then one table. Every step is a command of its own; a second run skips what is done.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.core.errors import PenstockError, UserError
+
+ROOT = Path(__file__).parent.parent  # of the checkout: configs/ and launch/ lie beside the package
+PROMPT = "The function returns"
+MARKER = ".penstock-demo"  # so that --fresh removes nothing but a demo
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the final table."""
+
+    stage: str
+    seconds: float
+    figures: str
+
+
+class DemoFailed(PenstockError):
+    pass
+
+
+def run(out: Path, fresh: bool = False) -> None:
+    """All steps, then the table; raises DemoFailed naming the step that failed."""
+    if fresh and out.exists():
+        if not (out / MARKER).exists():
+            raise UserError(f"{out} is not an earlier demo; --fresh will not remove it")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+    Demo(out).run()
+
+
+class Demo:
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.rows: list[Row] = []
+        self.console = Console()
+
+    def run(self) -> None:
+        out, configs = self.out, _relative(ROOT / "configs")
+        sample, data, pretrained, model = out / "sample", out / "data", out / "run", out / "model"
+        launch = [str(_relative(ROOT / "launch" / "pretrain.sh")), str(configs / "pretrain" / "tiny.yaml")]
+        launch += ["--out", str(pretrained), "--set", f"data.path={data}"]
+        prepare = ["prepare", "--config", str(configs / "data" / "sample.yaml"), "--set", f"input={sample}"]
+        topics = ["finetune", "--config", str(configs / "finetune" / "topics.yaml"), "--set", f"model={model}"]
+
+        self.step("sample", ["penstock", "sample", str(sample)], lambda: _sample_figures(sample))
+        self.step("prepare", ["penstock", *prepare, "--out", str(data)], lambda: _prepare_figures(data))
+        if not _finished(pretrained):
+            self.killed_pretrain([*launch, "--set", "parallel.tp=2"], pretrained)
+        resume = [*launch, "--set", "parallel.tp=1", "--set", "parallel.pp=2"]
+        self.step("pretrain pp=2", resume, lambda: _pretrain_figures(pretrained))
+        self.step("export", ["penstock", "export", str(pretrained), str(model)], lambda: _export_figures(model))
+        self.step(
+            "finetune",
+            ["penstock", *topics, "--set", f"data={sample / 'finetune' / 'topics.jsonl'}", "--out", str(out / "topics")],
+            lambda: _finetune_figures(out / "topics"),
+        )
+        self.step(
+            "evaluate",
+            ["penstock", "evaluate", str(model), "--tasks", "perplexity", "--data", str(data),
+             "--out", str(out / "perplexity")],
+            lambda: _perplexity_figures(out / "perplexity"),
+        )  # fmt: skip
+        self.step(
+            "evaluate",
+            ["penstock", "evaluate", str(out / "topics"), "--tasks", "classification",
+             "--data", str(sample / "finetune" / "topics.jsonl"), "--out", str(out / "classification")],
+            lambda: _classification_figures(out / "classification"),
+        )  # fmt: skip
+        self.step("generate", ["penstock", "generate", str(model), "--prompt", PROMPT], lambda: "")
+        self.table()
+
+    def step(self, stage: str, command: list[str], figures: Callable[[], str]) -> None:
+        self.show(command)
+        start = time.monotonic()
+        result = subprocess.run(_real(command), check=False)
+        if result.returncode != 0:
+            raise DemoFailed(f"'{stage}' ended with exit code {result.returncode}: {shlex.join(command)}")
+        self.rows.append(Row(stage, time.monotonic() - start, figures()))
+
+    def killed_pretrain(self, command: list[str], run_folder: Path) -> None:
+        """Start a run on tp=2 and, once it has a checkpoint and is past it, kill -9 one of its ranks."""
+        self.show(command)
+        start = time.monotonic()
+        process = subprocess.Popen(_real(command))
+        while process.poll() is None and not _past_first_checkpoint(run_folder):
+            time.sleep(0.2)
+        if process.poll() is not None:
+            raise DemoFailed(f"pretraining ended early with exit code {process.returncode}")
+        pid = _pid_of_rank(1, run_folder)
+        self.show(["kill", "-9", str(pid)], note="rank 1 of the run above")
+        os.kill(pid, signal.SIGKILL)
+        exit_code = process.wait()
+        if exit_code == 0:
+            raise DemoFailed("the run survived the death of one of its ranks")
+        step = _metrics(run_folder)[-1]["step"]
+        text = f"rank 1 killed after step {step}; the run ended with exit code {exit_code}"
+        self.rows.append(Row("pretrain tp=2", time.monotonic() - start, text))
+
+    def show(self, command: list[str], note: str = "") -> None:
+        self.console.print(f"\n[bold]$ {shlex.join(command)}[/bold]{'   # ' + note if note else ''}", highlight=False,
+                           soft_wrap=True)  # fmt: skip
+
+    def table(self) -> None:
+        table = Table(title="\nThe whole way", title_justify="left")
+        table.add_column("stage")
+        table.add_column("seconds", justify="right")
+        table.add_column("figures")
+        for row in self.rows:
+            table.add_row(row.stage, f"{row.seconds:.0f}", row.figures)
+        table.add_row("total", f"{sum(row.seconds for row in self.rows):.0f}", str(self.out))
+        self.console.print(table)
+
+
+# ---- commands and processes ------------------------------------------------------------------------------------
+
+
+def _real(command: list[str]) -> list[str]:
+    """`penstock` as this interpreter runs it, whether or not the venv is on PATH."""
+    return [sys.executable, "-m", "pipeline", *command[1:]] if command[0] == "penstock" else command
+
+
+def _relative(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _pid_of_rank(rank: int, run_folder: Path) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # ended meanwhile, or not ours
+            continue
+        if f"RANK={rank}".encode() in environment and {b"pretrain", str(run_folder).encode()} <= set(arguments):
+            return int(process.name)
+    raise DemoFailed(f"found no process of rank {rank}")
+
+
+def _metrics(run_folder: Path) -> list[dict[str, Any]]:
+    path = run_folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [record for record in records if "loss" in record]
+
+
+def _past_first_checkpoint(run_folder: Path) -> bool:
+    steps = [int(path.name.removeprefix("step_")) for path in run_folder.glob("checkpoints/step_*[0-9]")]
+    metrics = _metrics(run_folder)
+    return bool(steps and metrics and metrics[-1]["step"] >= min(steps) + 5)
+
+
+def _finished(run_folder: Path) -> bool:
+    return (run_folder / "summary.json").exists()
+
+
+# ---- figures of the final table --------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_bytes())

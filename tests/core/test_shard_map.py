@@ -1,0 +1,85 @@
+"""Real Ray, real deaths."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import UserError
+from pipeline.core.shard_map import Split, SplitsFailed, Workers
+
+
+def shout(task: dict[str, Any], folder: Path) -> dict[str, int]:
+    """Writes a file; before that it fails in the way the task asks for, as long as its marker file is absent."""
+    marker = Path(task["marker"]) if "marker" in task else None
+    if marker is not None and not marker.exists():
+        marker.touch()
+        (folder / "half.txt").write_text("half")
+        if task["how"] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(errno.EIO, "the disk hiccups")
+    match task.get("how"):
+        case "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "out.txt")
+        case "bug":
+            raise ZeroDivisionError("always")
+        case "user":
+            raise UserError("the file is empty")
+    (folder / "out.txt").write_text(task["text"].upper())
+    return {"letters": len(task["text"])}
+
+
+def committed(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.glob("*.txt"))}
+
+
+def test_outputs_are_committed_under_the_split_and_counted(workers: Workers, tmp_path: Path) -> None:
+    splits = [Split("a", {"text": "one"}), Split("b", {"text": "three"}, num_bytes=9)]
+    receipts = workers.map(shout, splits, tmp_path, "shout")
+    assert [receipt.split for receipt in receipts] == ["a", "b"]
+    assert [receipt.counts["letters"] for receipt in receipts] == [3, 5]
+    assert committed(tmp_path) == {"a.out.txt": "ONE", "b.out.txt": "THREE"}
+
+
+def test_committed_splits_are_not_run_again(workers: Workers, tmp_path: Path) -> None:
+    workers.map(shout, [Split("a", {"text": "one"})], tmp_path, "shout")
+    receipts = workers.map(shout, [Split("a", {"how": "bug"}), Split("b", {"text": "two"})], tmp_path, "shout")
+    assert committed(tmp_path) == {"a.out.txt": "ONE", "b.out.txt": "TWO"}
+    assert receipts[0].counts == {"letters": 3}
+
+
+@pytest.mark.parametrize("how", ["kill", "raise"])
+def test_killed_worker_and_disk_hiccup_are_retried_and_leave_nothing(
+    workers: Workers, tmp_path: Path, how: str
+) -> None:
+    out = tmp_path / "out"
+    task = {"text": "one", "how": how, "marker": str(tmp_path / "marker")}
+    workers.map(shout, [Split("a", task)], out, "shout")
+    assert sorted(path.name for path in out.iterdir()) == ["a.out.txt", "receipts"]
+
+
+def test_a_bug_is_not_retried_and_the_other_splits_are_kept(workers: Workers, tmp_path: Path) -> None:
+    splits = [Split("bad", {"how": "bug"}, num_bytes=5), Split("good", {"text": "two"})]
+    with pytest.raises(SplitsFailed, match="1 splits failed, first bad: ZeroDivisionError: always"):
+        workers.map(shout, splits, tmp_path, "shout")
+    assert committed(tmp_path) == {"good.out.txt": "TWO"}
+
+
+@pytest.mark.parametrize(("how", "message"), [("full", "no room left on the disk"), ("user", "the file is empty")])
+def test_the_users_mistake_stays_one_line(workers: Workers, tmp_path: Path, how: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        workers.map(shout, [Split("a", {"how": how})], tmp_path, "shout")
+    assert committed(tmp_path) == {}
+
+
+def test_a_split_that_kills_its_worker_every_time_is_given_up(tmp_path: Path, workers: Workers) -> None:
+    with pytest.raises(SplitsFailed, match="WorkerCrashedError: the worker died"):
+        workers.map(die, [Split("a", {})], tmp_path, "die")
+
+
+def die(task: dict[str, Any], folder: Path) -> dict[str, int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
