@@ -74,7 +74,14 @@ class Demo:
         self.step("export", ["penstock", "export", str(pretrained), str(model)], lambda: _export_figures(model))
         self.step(
             "finetune",
-            ["penstock", *topics, "--set", f"data={sample / 'finetune' / 'topics.jsonl'}", "--out", str(out / "topics")],
+            [
+                "penstock",
+                *topics,
+                "--set",
+                f"data={sample / 'finetune' / 'topics.jsonl'}",
+                "--out",
+                str(out / "topics"),
+            ],
             lambda: _finetune_figures(out / "topics"),
         )
         self.step(

@@ -6,7 +6,17 @@ import platform
 import shutil
 from typing import Any
 
-PACKAGES = ("torch", "deepspeed", "megatron-core", "ray", "pyarrow", "datatrove", "sentencepiece", "transformers", "peft")
+PACKAGES = (
+    "torch",
+    "deepspeed",
+    "megatron-core",
+    "ray",
+    "pyarrow",
+    "datatrove",
+    "sentencepiece",
+    "transformers",
+    "peft",
+)
 COMMANDS = {"sbatch": "Slurm jobs", "nvidia-smi": "GPUs"}
 
 

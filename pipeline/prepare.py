@@ -37,7 +37,7 @@ from pipeline.dedup.run import DedupConfig
 from pipeline.dedup.run import run as dedup
 from pipeline.shards.run import ShardsConfig
 from pipeline.shards.run import run as shards
-from pipeline.sources.run import SourcesConfig
+from pipeline.sources.base import Sources
 from pipeline.sources.run import run as sources
 from pipeline.tokenizer.run import TokenizerConfig
 from pipeline.tokenizer.run import run as tokenizer
@@ -51,7 +51,7 @@ TRUTH = "truth.jsonl"
 class PrepareConfig(Config):
     input: Path
     """Folder of raw corpora; the sources' `paths` are relative to it."""
-    sources: SourcesConfig
+    sources: Sources
     clean: CleanConfig = CleanConfig()
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -97,10 +97,11 @@ def explain_document(data: Path, name: str) -> dict[str, list[dict[str, Any]]]:
     ledger = _ledger(stage_folders(data))
     found = ledger.find(name)
     if not found:
-        raise UserError(f"no document '{name}' in the ledger of {data} (an id in hex, a page title, a book file or a URL)")
+        raise UserError(
+            f"no document '{name}' in the ledger of {data} (an id in hex, a page title, a book file or a URL)"
+        )
     return {
-        doc_id.hex(): [asdict(entry) | {"doc_id": doc_id.hex()} for entry in ledger.entries(doc_id)]
-        for doc_id in found
+        doc_id.hex(): [asdict(entry) | {"doc_id": doc_id.hex()} for entry in ledger.entries(doc_id)] for doc_id in found
     }
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.shard_map import Workers
-from pipeline.sources.sample import write_sample
 from tests.processes import penstock
 
 REAL_DATA = "PENSTOCK_TEST_DATA"
@@ -38,6 +37,8 @@ def workers() -> Iterator[Workers]:
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded corpus."""
+    from pipeline.sources.sample import write_sample  # here, so that other tests run without it
+
     folder = tmp_path_factory.mktemp("corpus") / "sample"
     write_sample(folder)
     return folder

@@ -71,6 +71,7 @@ class Engine:
         )
         if config.precision == "fp32" and config.parallel.zero == 0:
             self.engine.clip_fp32_gradients = functools.partial(clip_once, self.engine)
+        _ensure_moments(self.engine)
 
     # ---- steps
 
@@ -135,7 +136,6 @@ class Engine:
 
     def fragments(self) -> Iterator[Fragment]:
         """What this rank writes into a checkpoint: of equal copies, one rank's. Tensors are views where possible."""
-        _ensure_moments(self.engine)
         for name, parameter in self._named_parameters():
             if _is_written(parameter):
                 place = _owned(self.engine, name, parameter)
@@ -145,7 +145,7 @@ class Engine:
     @torch.no_grad()
     def load(self, read: Callable[[Place, Kind], Tensor], num_updates: int) -> None:
         """Take master weights and moments from `read`, Adam's count of updates from `num_updates`."""
-        base, tensors = _ensure_moments(self.engine)
+        base, tensors = _wrapped(self.engine)
         for tensor in tensors:
             base.state[tensor]["step"].fill_(num_updates)
         for name, parameter in self._named_parameters():
@@ -288,8 +288,12 @@ def _is_bare(engine: Any) -> bool:
     return _wrapped(engine)[0] is engine.optimizer
 
 
-def _ensure_moments(engine: Any) -> tuple[torch.optim.Optimizer, list[Tensor]]:
-    """A fresh engine has no Adam moments: make them as the first step would, and link them to the parameters."""
+def _ensure_moments(engine: Any) -> None:
+    """A fresh engine has no Adam moments: make them as the first step would, and link them to the parameters.
+
+    Before the first step, not at it: DeepSpeed links all groups after stepping the first one, and so the others, which
+    have no moments yet, to nothing.
+    """
     base, tensors = _wrapped(engine)
     for tensor in tensors:
         if not base.state.get(tensor):
@@ -300,7 +304,6 @@ def _ensure_moments(engine: Any) -> tuple[torch.optim.Optimizer, list[Tensor]]:
             }
     if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):  # private, needed
         engine.optimizer._lazy_init_hp_params_optimizer_state()
-    return base, tensors
 
 
 def _is_split(parameter: nn.Parameter) -> bool:

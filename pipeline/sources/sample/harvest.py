@@ -139,9 +139,7 @@ def package_prose(place: str, max_chars: int, seen: Seen) -> Iterator[Passage]:
     area, num_chars = place.partition("/")[0], 0
     for path in python_files(root):
         parts = path.relative_to(root).with_suffix("").parts
-        module = ".".join(
-            part for part in (*place.split("/"), *parts) if part not in (STANDARD_LIBRARY, "__init__")
-        )
+        module = ".".join(part for part in (*place.split("/"), *parts) if part not in (STANDARD_LIBRARY, "__init__"))
         for name, docstring in docstrings(path.read_text(encoding="utf-8", errors="replace")):
             paragraphs = read_prose(docstring, seen)
             if paragraphs:

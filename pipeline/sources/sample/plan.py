@@ -13,7 +13,7 @@ every format.
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from random import Random
 
 from pipeline.sources.sample import languages
@@ -21,24 +21,33 @@ from pipeline.sources.sample.harvest import Passage
 from pipeline.sources.sample.records import Corpus, Document, Item, Section, Source, Truth, plain
 
 NUM_PAGES, NUM_NEWS = 600, 400
+NUM_SPARE = 64  # articles of which the planted documents are made
+MIN_PLANTED_WORDS = 200
+MIN_PAGE_BYTES = 600  # shorter articles are read in books alone
 MIN_ARTICLE_CHARS, MAX_ARTICLE_CHARS = 500, 3_500
 CHAPTER_CHARS = 7_000
 BOOK_CHARS = (110_000, 250_000)
 
 DUPLICATE_PAIRS: tuple[tuple[Source, Source], ...] = (
-    *[("wikipedia", "wikipedia")] * 3,
-    *[("bookcorpus", "bookcorpus")] * 2,
-    *[("cc_news", "cc_news")] * 3,
+    ("wikipedia", "wikipedia"),
+    ("wikipedia", "wikipedia"),
+    ("wikipedia", "wikipedia"),
+    ("bookcorpus", "bookcorpus"),
+    ("bookcorpus", "bookcorpus"),
+    ("cc_news", "cc_news"),
+    ("cc_news", "cc_news"),
+    ("cc_news", "cc_news"),
     ("wikipedia", "cc_news"),
     ("cc_news", "wikipedia"),
     ("wikipedia", "bookcorpus"),
     ("cc_news", "bookcorpus"),
-)  # type: ignore[assignment]
+)
 NEAR_DUPLICATE_SHARES = (0.03, 0.06)  # of the words, changed in runs: word 5-gram Jaccard is 0.8 to 0.95
 SOURCES: tuple[Source, ...] = ("wikipedia", "bookcorpus", "cc_news")
 
+_LOOKS_LIKE_MARKUP = re.compile(r"[<>\[\]{}|~*#`\\_=&]|''")
 _HOSTS = ("harbour-courier.example", "valleyherald.example", "thedailysluice.example", "northshorenews.example")
-_PERSONAL = (
+_PERSONAL: tuple[tuple[str, str, str], ...] = (
     ("marta.okafor@riverside-archive.com", "+1 202-555-0143", "198.41.0.4"),
     ("j.lindqvist@turbinehouse.org", "(312) 555-0178", "91.198.174.192"),
     ("press-office@northernweir.net", "415-555-0112", "151.101.129.69"),
@@ -50,18 +59,20 @@ _PERSONAL = (
 
 def plan_corpus(passages: Sequence[Passage], rng: Random) -> Corpus:
     articles = list(cut_articles(passages, rng))
-    rng.shuffle(candidates := [i for i, article in enumerate(articles) if article.num_bytes > 600])
-    is_page = set(candidates[:NUM_PAGES])
-    is_news = set(candidates[NUM_PAGES : NUM_PAGES + NUM_NEWS])
-    spare = candidates[NUM_PAGES + NUM_NEWS : NUM_PAGES + NUM_NEWS + 160]  # what is planted is made of these
+    long_enough = [i for i, article in enumerate(articles) if article.num_bytes > MIN_PAGE_BYTES]
+    rng.shuffle(long_enough)
+    spare = list(islice((i for i in long_enough if is_plantable(articles[i])), NUM_SPARE))
+    reserved = set(spare)
+    drawn = (i for i in long_enough if i not in reserved)
+    pages, news = list(islice(drawn, NUM_PAGES)), list(islice(drawn, NUM_NEWS))
+    placed = {*pages, *news, *spare}
 
     planter = Planter(rng, [articles[i] for i in spare])
-    for i in candidates[:NUM_PAGES]:
+    for i in pages:
         planter.add("wikipedia", articles[i])
-    for i in candidates[NUM_PAGES : NUM_PAGES + NUM_NEWS]:
+    for i in news:
         planter.add("cc_news", plain(articles[i].title, typeset(articles[i].paragraphs), articles[i].area))
-    chapters = [a for i, a in enumerate(articles) if i not in is_page | is_news | set(spare)]
-    for book in bind_books(chapters, rng):
+    for book in bind_books([article for i, article in enumerate(articles) if i not in placed], rng):
         planter.add("bookcorpus", book)
 
     planter.plant_duplicates()
@@ -94,8 +105,9 @@ def cut_articles(passages: Sequence[Passage], rng: Random) -> Iterator[Document]
 def as_article(area: str, passages: Sequence[Passage], titles: set[str]) -> Document:
     """Passages as sections; the first has no heading, and private names join the section before them."""
     first = passages[0]
-    name = (first.name.strip("_") or first.module.rpartition(".")[2]).replace("_", " ").strip() or area
-    title = f"{name[0].upper()}{name[1:]} ({first.module.replace('_', ' ').strip()})"
+    parts = [part.strip("_").replace("_", " ") for part in (*first.module.split("."), first.name)]
+    name = parts[-1] or parts[-2] or area
+    title = f"{name[0].upper()}{name[1:]} ({'.'.join(parts[:-1])})"
     while title in titles:
         title = re.sub(r"( \d+)?$", lambda match: f" {int(match[0] or 1) + 1}", title, count=1)
     titles.add(title)
@@ -148,6 +160,7 @@ class Planter:
     def __init__(self, rng: Random, spare: Sequence[Document]) -> None:
         self._rng = rng
         self._spare = list(spare)
+        self._rare_words = sorted({w for a in spare for text in a.paragraphs for w in text.split() if is_rare(w)})
         self._items: dict[Source, list[Item]] = {source: [] for source in SOURCES}
         self._truth: list[Truth] = []
 
@@ -200,46 +213,41 @@ class Planter:
         article = self._take()
         return plain(article.title, article.paragraphs, article.area)
 
-    def _take(self, min_words: int = 200) -> Document:
-        """The next spare article of at least that length."""
-        for i, article in enumerate(self._spare):
-            if sum(len(text.split()) for text in article.paragraphs) >= min_words:
-                return self._spare.pop(i)
-        raise AssertionError("too few spare articles for what is planted")
+    def _take(self) -> Document:
+        assert self._spare, "NUM_SPARE is too small for what is planted"
+        return self._spare.pop()
 
     def _words(self) -> list[str]:
         """Running words of a text that appears nowhere else."""
         return " ".join(self._take().paragraphs).split()
 
     def plant_gibberish(self) -> None:
+        """Three kinds in each source, no two alike: they must fall to a filter, not to deduplication."""
         rng = self._rng
-        article = self._take()
-        words = sorted({w for a in self._spare for text in a.paragraphs for w in text.split() if is_rare(w)})
-        soup = ["".join(rng.choices("%&@^+/;~§¤¶±¬", k=rng.randint(3, 9))) for _ in range(400)]
-        texts = {
-            "symbol soup": [" ".join(soup[i : i + 40]) for i in range(0, 400, 40)],
-            "random words without stop words": [" ".join(rng.choices(words, k=60)) for _ in range(6)],
-            "one line repeated": [article.paragraphs[0]] * 60,
-        }
-        for number, (note, lines) in enumerate(texts.items()):
-            for source in SOURCES:
-                shift = rng.randint(1, 5)  # so that the copies in the three sources are not exact duplicates
-                shuffled = rng.sample(lines, len(lines))[shift % len(lines) :]
-                key = self.add(source, plain(f"Fragment {'ABC'[number]}{source[0]}", shuffled))
+        for source in SOURCES:
+            soup = ["".join(rng.choices("%&@^+/;~§¤¶±¬", k=rng.randint(3, 9))) for _ in range(400)]
+            texts = {
+                "symbol soup": [" ".join(soup[i : i + 40]) for i in range(0, 400, 40)],
+                "random words without stop words": [" ".join(rng.choices(self._rare_words, k=60)) for _ in range(6)],
+                "one line repeated": [self._take().paragraphs[0]] * 60,
+            }
+            for number, (note, lines) in enumerate(texts.items()):
+                key = self.add(source, plain(f"Fragment {'ABC'[number]}{source[0]}", lines))
                 self._truth.append(Truth("gibberish", source, key, note))
 
     def plant_short(self) -> None:
-        for number, source in enumerate(("wikipedia", "wikipedia", "cc_news", "cc_news", "bookcorpus")):
-            text = f"This is a stub about {('a weir', 'a sluice', 'a dam', 'a turbine', 'a pipe')[number]}."
-            key = self.add(source, plain(f"Stub {number + 1}", [text]))  # type: ignore[arg-type]
-            self._truth.append(Truth("short", source, key, "one sentence"))  # type: ignore[arg-type]
+        things = ("a weir", "a sluice", "a dam", "a turbine", "a pipe")
+        for number, (thing, source) in enumerate(zip(things, SOURCES * 2, strict=False), start=1):
+            key = self.add(source, plain(f"Stub {number}", [f"This is a stub about {thing}."]))
+            self._truth.append(Truth("short", source, key, "one sentence"))
 
     def plant_languages(self) -> None:
         """Each language's texts in turn: an encyclopedia page, a news page, a booklet."""
+        order: tuple[Source, ...] = ("wikipedia", "cc_news", "bookcorpus")
         for language, group in groupby(languages.DOCUMENTS, key=lambda document: document.language):
-            for source, document in zip(("wikipedia", "cc_news", "bookcorpus"), group, strict=False):
-                key = self.add(source, document)  # type: ignore[arg-type]
-                self._truth.append(Truth("language", source, key, document.title, language=language))  # type: ignore[arg-type]
+            for source, document in zip(order, group, strict=False):
+                key = self.add(source, document)
+                self._truth.append(Truth("language", source, key, document.title, language=language))
 
     def plant_personal_data(self) -> None:
         for source, personal in zip(SOURCES * 2, _PERSONAL, strict=True):
@@ -260,6 +268,12 @@ class Planter:
             document = plain(article.title, article.paragraphs, article.area)
             key = self.add(source, document, is_broken=True, suffix=".epub")
             self._truth.append(Truth("broken", source, key, note))
+
+
+def is_plantable(article: Document) -> bool:
+    """Long enough for 5-grams to count, without characters that some format or its readers take for markup."""
+    text = " ".join(article.paragraphs)
+    return text.count(" ") >= MIN_PLANTED_WORDS and not _LOOKS_LIKE_MARKUP.search(text)
 
 
 def retitled(document: Document, word: str) -> Document:

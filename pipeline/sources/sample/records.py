@@ -81,9 +81,7 @@ class Corpus:
     @property
     def text_bytes(self) -> int:
         """Bytes of UTF-8 text that an extractor could recover: broken records do not count."""
-        return sum(
-            item.document.num_bytes for items in self.items.values() for item in items if not item.is_broken
-        )
+        return sum(item.document.num_bytes for items in self.items.values() for item in items if not item.is_broken)
 
 
 def plain(title: str, paragraphs: Sequence[str], area: str = "", language: str = "en") -> Document:

@@ -22,10 +22,11 @@ LABEL_OF_AREA = {
     "sympy": "symbolic mathematics",
     "reference": "language reference",
 }
-NETWORKING = set(
-    "asynchat asyncio asyncore email ftplib html http imaplib ipaddress mailbox mimetypes netrc nntplib poplib "
-    "selectors smtpd smtplib socket socketserver ssl telnetlib urllib webbrowser wsgiref xmlrpc".split()
-)
+NETWORKING = {
+    "asynchat", "asyncio", "asyncore", "email", "ftplib", "html", "http", "imaplib", "ipaddress", "mailbox",
+    "mimetypes", "netrc", "nntplib", "poplib", "selectors", "smtpd", "smtplib", "socket", "socketserver", "ssl",
+    "telnetlib", "urllib", "webbrowser", "wsgiref", "xmlrpc",
+}  # fmt: skip
 LABELS = tuple(sorted({*LABEL_OF_AREA.values(), "networking"}))
 MIN_WORDS, MAX_WORDS = 15, 120
 MAX_ROWS_PER_LABEL = 260

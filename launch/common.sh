@@ -1,0 +1,110 @@
+# Shared by the launch scripts: the interpreter, the settings every rank runs under, and how ranks are started and ended.
+# Sourced, not run.
+
+# The checkout, the interpreter of its venv (or PENSTOCK_PYTHON, or the first python3), and the command.
+PENSTOCK_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+PYTHON="${PENSTOCK_PYTHON:-$PENSTOCK_ROOT/.venv/bin/python}"
+[[ -x "$PYTHON" ]] || PYTHON="$(command -v python3)"
+export PYTHONPATH="$PENSTOCK_ROOT${PYTHONPATH:+:$PYTHONPATH}"
+
+GRACE_S="${PENSTOCK_GRACE_S:-60}" # a rank that was told to stop gets this long to write its checkpoint
+
+rank_settings() { # rank_settings RANKS_ON_THIS_NODE
+  local cores
+  cores="$(nproc)"
+  # Ranks share the cores. More threads than cores make every operator wait; the number also decides how sums are
+  # grouped, and so the last bits of the loss: it is fixed here and recorded in run.json.
+  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores / $1 > 0 ? cores / $1 : 1))}"
+  # Waiting threads sleep instead of spinning: with as many ranks as cores, spinning takes the core from a peer.
+  export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
+  # Lines must reach the log of a rank that is killed.
+  export PYTHONUNBUFFERED=1
+  # One hardware queue per GPU, so that a collective launched before a kernel also runs before it; megatron-core's
+  # overlap of tensor-parallel communication counts on it.
+  export CUDA_DEVICE_MAX_CONNECTIONS="${CUDA_DEVICE_MAX_CONNECTIONS:-1}"
+  # A failed or timed-out NCCL collective ends the rank with an error instead of hanging its peers for ever.
+  export TORCH_NCCL_ASYNC_ERROR_HANDLING="${TORCH_NCCL_ASYNC_ERROR_HANDLING:-1}"
+  # Fewer, larger blocks in PyTorch's CUDA allocator: less memory lost to fragments as shapes come and go.
+  export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"
+  # C++ warnings of torch are for its developers; errors stay.
+  export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
+}
+
+loopback_settings() {
+  # All ranks are on this machine: gloo takes the loopback interface. Without this it resolves the host's name, which on
+  # laptops and in containers may lead nowhere. Never set on a cluster.
+  export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}"
+}
+
+free_port() {
+  "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# run_ranks N COMMAND...: start N ranks of COMMAND on this machine and wait for them all; returns the run's exit code.
+#
+# Not torchrun: it turns every exit code into 1, and the code is how a scheduler learns whether to requeue (75, 76) or
+# not (2). A rank is a process with five variables; Slurm starts them the same way on a cluster.
+# SIGTERM, SIGINT and SIGUSR1 are handed on to the ranks, which then write a checkpoint and exit 75.
+# When one rank fails, the others notice within milliseconds (their connection closes); who has not ended after GRACE_S
+# is killed.
+run_ranks() {
+  local num_ranks="$1" rank pid code worst=0 killer=""
+  shift
+  export WORLD_SIZE="$num_ranks" MASTER_ADDR=127.0.0.1 MASTER_PORT
+  MASTER_PORT="$(free_port)"
+  PIDS=()
+  trap 'forward TERM' TERM
+  trap 'forward INT' INT
+  trap 'forward USR1' USR1
+  for ((rank = 0; rank < num_ranks; rank++)); do
+    RANK="$rank" LOCAL_RANK="$rank" "$@" &
+    PIDS+=("$!")
+  done
+  local running=("${PIDS[@]}")
+  while ((${#running[@]})); do
+    code=0
+    wait -n -p pid "${running[@]}" || code=$?
+    if [[ -z "${pid:-}" ]]; then # a trapped signal ended the wait, no rank did
+      continue
+    fi
+    local left=()
+    for rank in "${running[@]}"; do [[ "$rank" == "$pid" ]] || left+=("$rank"); done
+    running=("${left[@]+"${left[@]}"}")
+    worst="$(worse "$worst" "$code")"
+    if ((code != 0 && ${#running[@]})) && [[ -z "$killer" ]]; then
+      (trap - TERM INT USR1; sleep "$GRACE_S" && kill -KILL "${running[@]}") 2>/dev/null &
+      killer="$!"
+    fi
+  done
+  if [[ -n "$killer" ]]; then
+    pkill -P "$killer" 2>/dev/null || true # its sleep
+    kill "$killer" 2>/dev/null || true
+  fi
+  trap - TERM INT USR1
+  return "$worst"
+}
+
+forward() { # forward SIGNAL: to the ranks that still run
+  kill "-$1" "${PIDS[@]}" 2>/dev/null || true
+}
+
+# Of two exit codes, the one that says more: a mistake of the user (2), our bug (1 and any other), a lost rank (76, also
+# any death by signal: out of memory, a bad node), a stop on purpose (75), success.
+worse() {
+  local code rank best=-1 chosen=0
+  for code in "$@"; do
+    ((code > 128)) && code=76
+    case "$code" in
+      0) rank=0 ;;
+      75) rank=1 ;;
+      76) rank=2 ;;
+      2) rank=4 ;;
+      *) rank=3 ;;
+    esac
+    if ((rank > best)); then
+      best="$rank"
+      chosen="$code"
+    fi
+  done
+  echo "$chosen"
+}

@@ -1,0 +1,164 @@
+"""Raw corpora in; DOCUMENTs and the first LEDGER out.
+
+1. config      -> files, by glob, in sorted order; their names, sizes and times make the fingerprint of the input
+2. files       -> ranges (each source's own `splits`), grouped into splits of about 32 MB
+3. split       -> LABEL-00003.documents.parquet and LABEL-00003.ledger.parquet
+4. all splits  -> manifest.json, after the ledger is counted and every record has its verdict
+
+The same files give the same splits and the same bytes, whatever the number of workers.
+"""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline.core.errors import UserError
+from pipeline.core.manifest import committed_files, run_stage
+from pipeline.core.schema import Document, Rejected
+from pipeline.core.shard_map import Counts, Split, Workers
+from pipeline.core.tables import DocumentWriter
+from pipeline.sources.base import InputFile, Range, SourceConfig, group, plugin
+from pipeline.sources.tally import tally
+
+STAGE = "sources"
+VERSION = 1
+TOLERATED_ERRORS = 3  # one broken record in a corpus of ten is no reason to stop
+
+
+def run(config: Sequence[SourceConfig], input: Path, root: Path, workers: Workers) -> Path:
+    """The finished folder of the stage; raises UserError when the input cannot be what was meant."""
+    files = [(source, find_files(source, input)) for source in config]
+    _refuse_twins(files)
+    sections = {"sources": [source.model_dump(mode="json") for source in config]}
+    return run_stage(
+        STAGE, VERSION, sections, {"raw": fingerprint(files)}, root, lambda folder: _read_all(files, folder, workers)
+    )
+
+
+def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
+    """The files of one source, sorted by name; raises UserError when there is none or one cannot be read."""
+    if not input.is_dir():
+        raise UserError(f"input folder {input} does not exist" if not input.exists() else f"{input} is not a folder")
+    found = {}
+    for pattern in config.paths:
+        whole = str(input / pattern)  # an absolute pattern stays as it is
+        prefix = _fixed_prefix(whole)
+        if Path(whole).is_dir():
+            prefix, whole = Path(whole), f"{whole}/**/*"
+        matches = [Path(name) for name in glob.glob(whole, recursive=True) if os.path.isfile(name)]
+        if not matches:
+            raise UserError(f"source {config.source}: no file matches '{pattern}' in {input}; {_what_is_in(input)}")
+        for path in matches:
+            if not os.access(path, os.R_OK):
+                raise UserError(f"source {config.source}: no permission to read {path}")
+            facts = path.stat()
+            name = path.relative_to(input).as_posix() if path.is_relative_to(input) else path.as_posix()
+            found[name] = InputFile(path, name, path.relative_to(prefix).as_posix(), facts.st_size, facts.st_mtime_ns)
+    return [found[name] for name in sorted(found)]
+
+
+def fingerprint(files: Sequence[tuple[SourceConfig, Sequence[InputFile]]]) -> str:
+    """Of names, sizes and times: hashing terabytes to find that nothing changed would take longer than the work."""
+    facts = [(s.source, f.name, f.key, f.num_bytes, f.mtime_ns) for s, found in files for f in found]
+    return xxhash.xxh3_128_hexdigest(repr(facts).encode("utf-8", "surrogateescape"))
+
+
+def _read_all(
+    files: Sequence[tuple[SourceConfig, Sequence[InputFile]]], folder: Path, workers: Workers
+) -> dict[str, Any]:
+    splits = [split for source, found in files for split in _splits(source, found)]
+    receipts = workers.map(read_split, splits, folder, label=STAGE)
+    counts = tally(STAGE, folder, receipts)
+    for source, _ in files:
+        _check_errors(source, counts["sources"].get(source.source, {"in": 0, "errors": 0}), folder)
+    if not counts["documents"]:
+        reasons: Counter[str] = Counter()
+        for one in counts["sources"].values():
+            reasons.update(one["reasons"])
+        why = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common(5)) or "the files are empty"
+        raise UserError(f"empty corpus: {counts['in']} records read, not one document ({why})")
+    return counts | {"files": sum(len(found) for _, found in files)}
+
+
+def _splits(config: SourceConfig, files: Sequence[InputFile]) -> Iterator[Split]:
+    """Large files come as several ranges; small files are read together, as every split costs two files."""
+    ranges = [part for file in files for part in plugin(config).splits(config, file)]
+    sizes = [part.num_bytes for part in ranges]
+    for number, (start, end) in enumerate(group(sizes)):
+        yield Split(f"{config.source}-{number:05d}", (config, ranges[start:end]), sum(sizes[start:end]))
+
+
+def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
+    """Runs in the worker: every record of the ranges, in order, into documents and ledger."""
+    config, ranges = task
+    source = plugin(config)
+    with DocumentWriter(folder, STAGE) as writer:
+        for part in ranges:
+            for record in source.read(config, part):
+                if isinstance(record, Rejected):
+                    writer.drop(record.doc_id, record.source, _valid(record.key), kind=record.kind,
+                                reason=record.reason, detail=_valid(record.detail),
+                                bytes_in=record.num_bytes)  # fmt: skip
+                else:
+                    writer.keep(_encodable(record))
+    return writer.counts
+
+
+def _encodable(document: Document) -> Document:
+    r"""Half a surrogate pair ("\ud83d", legal in JSON) has no UTF-8: it becomes U+FFFD."""
+    fields = ("key", "text", "url", "title", "date")
+    changed = {name: good for name in fields if (good := _valid(old := getattr(document, name))) is not old}
+    return replace(document, **changed) if changed else document
+
+
+def _valid(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _check_errors(config: SourceConfig, counts: dict[str, int], folder: Path) -> None:
+    if counts["errors"] <= max(TOLERATED_ERRORS, config.max_error_rate * counts["in"]):
+        return
+    examples: list[str] = []
+    for path in committed_files(folder, ".ledger.parquet"):
+        table = pq.read_table(path, columns=["source", "key", "kind", "reason", "detail"])
+        here = table.filter(pc.and_(pc.equal(table["kind"], "error"), pc.equal(table["source"], config.source)))
+        examples += [f"{row['key']}: {row['reason']} {row['detail']}".strip() for row in here.slice(0, 3).to_pylist()]
+        if len(examples) >= 3:
+            break
+    raise UserError(
+        f"source {config.source}: {counts['errors']} of {counts['in']} records could not be read, more than "
+        f"max_error_rate {config.max_error_rate:g} allows; for example {'; '.join(examples[:3])}"
+    )
+
+
+def _refuse_twins(files: Sequence[tuple[SourceConfig, Sequence[InputFile]]]) -> None:
+    labels = Counter(config.source for config, _ in files)
+    twins = [label for label, number in labels.items() if number > 1]
+    if twins:
+        raise UserError(f"two sources are called '{twins[0]}'; give one of them another `label`")
+
+
+def _fixed_prefix(pattern: str) -> Path:
+    """The folders of a glob before its first wildcard."""
+    parts = Path(pattern).parts
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return Path(*parts[:fixed])
+
+
+def _what_is_in(folder: Path) -> str:
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    if not names:
+        return "the folder is empty"
+    return f"it holds {', '.join(names[:10])}" + (f" and {len(names) - 10} more" if len(names) > 10 else "")

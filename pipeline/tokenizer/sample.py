@@ -1,0 +1,56 @@
+"""The documents a tokenizer is trained and tested on: those whose doc_id draws the smallest numbers, up to a size.
+
+A function of seed and the set of documents: not of files, their order, or anything that ran before.
+"""
+
+import heapq
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pipeline.core.seeds import derive, keep_fraction
+
+ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, order=True)
+class SampleText:
+    """Ordered by `draw`, in [0, 1); then by doc_id."""
+
+    draw: float
+    doc_id: bytes
+    source: str
+    text: str
+
+
+def draw_sample(files: list[Path], max_bytes: int, seed: int) -> list[SampleText]:
+    """In order of their draws; at most `max_bytes` of UTF-8 unless the first document alone has more."""
+    seed = derive(seed, "tokenizer sample")
+    # Texts are held up to max_bytes. Where the corpus is larger, most documents are skipped before they are even
+    # decoded: twice the share that is needed, so that chance and uneven lengths do not leave the sample short.
+    limit = 2 * max_bytes / max(1, sum(_text_bytes(file) for file in files))
+    heap: list[tuple[float, bytes, int, SampleText]] = []  # the largest draw on top
+    held = 0
+    for file in files:
+        with pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(ROWS_AT_ONCE, columns=["doc_id", "source", "text"]):
+                for row, doc_id in enumerate(batch.column("doc_id").to_pylist()):
+                    draw = keep_fraction(doc_id, seed)
+                    if draw >= limit or (held >= max_bytes and draw > -heap[0][0]):
+                        continue
+                    text = batch.column("text")[row].as_py()
+                    sample = SampleText(draw, doc_id, batch.column("source")[row].as_py(), text)
+                    heapq.heappush(heap, (-draw, doc_id, len(text.encode()), sample))
+                    held += heap[-1][2] if heap[-1][3] is sample else len(text.encode())
+                    while held > max_bytes and len(heap) > 1:
+                        held -= heapq.heappop(heap)[2]
+    return sorted(sample for _, _, _, sample in heap)
+
+
+def _text_bytes(file: Path) -> int:
+    """UTF-8 bytes of all texts, as the file's footer tells them."""
+    with pq.ParquetFile(file) as table:
+        column = table.schema_arrow.get_field_index("text")
+        groups = (table.metadata.row_group(number) for number in range(table.num_row_groups))
+        return sum(group.column(column).total_uncompressed_size for group in groups)

@@ -1,0 +1,132 @@
+"""The command as people meet it: help, exit codes, one line for every mistake."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, penstock
+
+VERBS = ["doctor", "sample", "prepare", "plan", "pretrain", "export", "finetune", "evaluate", "generate", "verify",
+         "explain", "demo"]  # fmt: skip
+
+
+def test_help_answers_in_half_a_second() -> None:
+    def seconds() -> float:
+        start = time.monotonic()
+        assert penstock("--help").returncode == 0
+        return time.monotonic() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pipeline.cli; print([m for m in ('torch','ray','pyarrow','numpy','pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    shown = penstock(verb, "--help")
+    assert shown.returncode == 0
+    assert "Example: " in shown.stdout
+
+
+def test_the_help_lists_exactly_these_verbs() -> None:
+    commands = penstock("--help").stdout.partition("Commands:")[2]
+    assert [line.split()[0] for line in commands.splitlines() if line.startswith("  ") and line[2] != " "] == VERBS
+
+
+def test_doctor_names_versions() -> None:
+    done = penstock("doctor")
+    assert done.returncode == 0
+    assert "torch            2.13.0" in done.stdout
+
+
+def mistake(*arguments: str | Path) -> str:
+    """What the command says when the user is wrong: exit 2, no traceback."""
+    done = penstock(*arguments)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def prepare(*settings: str, out: Path) -> list[str]:
+    return ["prepare", "--config", "configs/data/sample.yaml", "--out", str(out),
+            *(part for setting in settings for part in ("--set", setting))]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("tokenizer.vocabsize=100", "tokenizer.vocabsize: unknown key; did you mean 'vocab_size'?"),
+        ("clean.filters=[languag]", "clean.filters.0: no plugin 'languag'"),
+        ("sources=[{name: wikipedia, path: x}]", "sources.0.path: unknown key; did you mean 'paths'?"),
+        ("num_workers=many", "num_workers:"),
+        ("input=does/not/exist", "does/not/exist"),
+    ],
+)
+def test_bad_prepare_settings(tmp_path: Path, setting: str, message: str) -> None:
+    said = mistake(*prepare(f"input={tmp_path}", setting, out=tmp_path / "out"))
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not list((tmp_path / "out").glob("*/*.parquet"))
+
+
+def test_empty_corpus(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    said = mistake(*prepare(f"input={tmp_path / 'corpus'}", out=tmp_path / "out"))
+    assert len(said.splitlines()) == 1
+    assert "wikipedia" in said
+
+
+def test_missing_config_file(tmp_path: Path) -> None:
+    assert "cannot read config" in mistake("prepare", "--config", tmp_path / "no.yaml", "--out", tmp_path / "out")
+
+
+def test_verify_names_the_flipped_byte(prepared: Path, tmp_path: Path) -> None:
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(prepared, data)
+    assert "all as written" in penstock("verify", data).stdout
+    shard = next(data.glob("shards-*/*.train.*.tokens.arrow"))
+    with open(shard, "r+b") as file:
+        file.seek(shard.stat().st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    assert f"{shard}: damaged" in mistake("verify", data)
+
+
+def test_explain_tells_the_life_of_a_document(sample: Path, prepared: Path) -> None:
+    import json
+
+    planted = [json.loads(line) for line in (sample / "truth.jsonl").read_text().splitlines()]
+    short = next(line for line in planted if line["kind"] == "short")
+    said = penstock("explain", "doc", short["key"], "--data", prepared).stdout
+    assert "sources  kept" in said
+    assert "clean    dropped" in said
+    assert "gopher_short" in said
+    assert "no document 'Nowhere'" in mistake("explain", "doc", "Nowhere", "--data", prepared)
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-Urm", "true"], check=False).returncode != 0,
+                    reason="no user namespaces here: the full disk is NOT tested")  # fmt: skip
+def test_full_disk_is_one_line_and_leaves_no_half_written_file(sample: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small"
+    out.mkdir()
+    inside = " ".join([sys.executable, "-m", "pipeline", *prepare(f"input={sample}", "num_workers=2", out=out)])
+    script = f"mount -t tmpfs -o size=600k none {out} && {inside}; code=$?; find {out} -name '*.attempt*'; exit $code"
+    done = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "no room left on the disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.strip() == ""
