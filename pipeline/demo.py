@@ -192,3 +192,58 @@ def _finished(run_folder: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_bytes())
+
+
+def _sample_figures(sample: Path) -> str:
+    planted = len((sample / "truth.jsonl").read_text(encoding="utf-8").splitlines())
+    megabytes = sum(path.stat().st_size for path in sample.rglob("*") if path.is_file()) / 1e6
+    return f"{megabytes:.1f} MB of raw files, {planted} planted documents"
+
+
+def _prepare_figures(data: Path) -> str:
+    summary = _read(data / "summary.json")
+    sources, planted = summary["sources"].values(), summary["planted"].values()
+    tokens = sum(row["tokens"] for split in summary["tokens"]["splits"].values() for row in split.values())
+    return (
+        f"{sum(s['in'] for s in sources):,} documents in, {sum(s['kept'] for s in sources):,} kept, {tokens:,} tokens; "
+        f"planted: {sum(row['found'] for row in planted)} of {sum(row['planted'] for row in planted)} found"
+    )
+
+
+def _pretrain_figures(run_folder: Path) -> str:
+    summary = _read(run_folder / "summary.json")
+    events = [json.loads(line) for line in (run_folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    resumed = [event["step"] for event in events if event["event"] == "resume"]
+    return (
+        f"resumed after step {resumed[-1] if resumed else 0}, done at {summary['step']}; validation loss "
+        f"{summary['validation_loss']:.3f} (perplexity {summary['validation_perplexity']:.1f}), unigram entropy "
+        f"{summary['unigram_entropy']:.3f}"
+    )
+
+
+def _export_figures(model: Path) -> str:
+    parity = _read(model / "penstock.json")["parity"]
+    return f"logits within {parity['max_abs_difference']:.1e} of the engine's (tolerance {parity['tolerance']:.0e})"
+
+
+def _finetune_figures(topics: Path) -> str:
+    return _accuracy(_read(topics / "results.json"))
+
+
+def _classification_figures(folder: Path) -> str:
+    return _accuracy(_read(folder / "results.json")["tasks"]["classification"])
+
+
+def _accuracy(scores: dict[str, Any]) -> str:
+    return (
+        f"accuracy {scores['accuracy']:.3f}, macro F1 {scores['macro_f1']:.3f}; "
+        f"majority {scores['majority_accuracy']:.3f}"
+    )
+
+
+def _perplexity_figures(folder: Path) -> str:
+    scores = _read(folder / "results.json")["tasks"]["perplexity"]
+    return (
+        f"test perplexity {scores['perplexity']:.1f}, {scores['bits_per_byte']:.2f} bits per byte; unigram entropy "
+        f"{scores['unigram_entropy']:.3f} nats, model {scores['nats_per_token']:.3f}"
+    )

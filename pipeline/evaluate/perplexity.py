@@ -42,8 +42,8 @@ class Config(PluginConfig):
     name: Literal["perplexity"] = "perplexity"
     data: Path | None = None
     """prepare folder, text or JSONL file; default: the command's --data."""
-    split: Literal["train", "validation", "test"] = "test"
-    """Of a prepare folder."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Of a prepare folder; default: test, or validation if there is no test split."""
     text_field: str = "text"
     """Column of a JSONL file."""
     context: int | None = Field(default=None, gt=0)
@@ -136,6 +136,8 @@ def _windows(
 ) -> list[Window]:
     if data.is_dir():
         return list(shard_windows(data, config.split, context, _sha256(model), config.max_windows))
+    if config.split:
+        raise UserError(f"split ({config.split}) is for prepare folders; {data} is a file")
     stride = config.stride or max(1, context // 2)
     if stride > context:
         raise UserError(f"stride ({stride}) must not be beyond context ({context}); tokens between would be left out")
@@ -152,14 +154,16 @@ def _windows(
 
 
 def shard_windows(
-    data: Path, split: str, context: int, tokenizer_sha256: str | None, most: int | None = None
+    data: Path, split: str | None, context: int, tokenizer_sha256: str | None, most: int | None = None
 ) -> Iterator[Window]:
     """Every sample of a split of a prepare folder, source by source; `most`: of each source."""
     from pipeline.shards.loader import shards_folder
     from pipeline.shards.read import open_corpora, read_shards_manifest
 
     folder = shards_folder(data)
-    made_by = read_shards_manifest(folder).counts["tokenizer_sha256"]
+    counts = read_shards_manifest(folder).counts
+    split = split or ("test" if "test" in counts["splits"] else "validation")
+    made_by = counts["tokenizer_sha256"]
     if tokenizer_sha256 and tokenizer_sha256 != made_by:
         raise ArtifactError(f"{data} was written with tokenizer {made_by[:12]}, the model has {tokenizer_sha256[:12]}")
     corpora = open_corpora(folder, split)

@@ -18,7 +18,7 @@ from pipeline.core.config import Config, describe
 from pipeline.core.errors import ConfigError, UserError
 from pipeline.core.files import write_json
 from pipeline.core.manifest import is_done, read_manifest
-from pipeline.finetune.run import model_mark
+from pipeline.export.publish import model_mark
 from pipeline.model.pretrained import read_config
 
 logger = logging.getLogger(__name__)

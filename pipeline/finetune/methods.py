@@ -28,7 +28,7 @@ class Lora(Config):
     name: Literal["lora"] = "lora"
     rank: int = Field(default=8, gt=0)
     """Of the update B A of each linear layer."""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: int = Field(default=16, gt=0)
     """The update is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Of the update's input."""

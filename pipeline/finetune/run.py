@@ -16,7 +16,6 @@ A task is a module of this package: `task: sequence_classification` IS finetune/
 """
 
 import logging
-import os
 import shutil
 import time
 from functools import partial
@@ -26,12 +25,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SerializeAsAny
 
 from pipeline.core import plugins
-from pipeline.core.errors import UserError
-from pipeline.core.files import checksum, sync, write_json
-from pipeline.core.manifest import MANIFEST, Manifest, fingerprint, is_done, read_manifest, write_manifest
+from pipeline.core.files import checksum, write_json
+from pipeline.core.manifest import Manifest, fingerprint
+from pipeline.export.publish import already_done, model_mark, publish, scratch
 from pipeline.finetune.data import DataConfig, read_splits
 from pipeline.finetune.job import Job
-from pipeline.finetune.methods import Full, Lora, Method
+from pipeline.finetune.methods import Full, Method
 from pipeline.finetune.scores import summary
 from pipeline.finetune.trainer import CHECKPOINTS, METRICS, TrainingConfig
 from pipeline.model.pretrained import DECODERS, require
@@ -63,8 +62,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Path:
     mark = fingerprint("finetune", VERSION, section, inputs)
     if already_done(out, mark, "finetune"):
         return out
-    folder = out.with_name(f".{out.name}.{mark[:12]}.tmp")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = scratch(out, mark)
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in splits.items())
     logger.info("finetune: %s of %s (%s), %s rows", config.task.name, config.model, config.method.name, counts)
     results = task.run(config.task, Job(config.model, splits, config.method, config, folder))
@@ -80,25 +78,10 @@ def finetune(config: FinetuneConfig, out: Path) -> Path:
     }
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     write_json(folder / RESULTS, results)
-    _publish(folder, out, Manifest("finetune", VERSION, mark, section, inputs, {"accuracy": results["accuracy"]}, ()))
+    manifest = Manifest("finetune", VERSION, mark, section, inputs, {"accuracy": results["accuracy"]}, ())
+    publish(folder, out, manifest, unlisted=(RESULTS, METRICS))
     logger.info("%s: %s in %.0f s", out, summary(results), results["seconds"])
     return out
-
-
-def already_done(out: Path, mark: str, stage: str) -> bool:
-    """Whether `out` holds the result with this fingerprint; raises UserError if it holds anything else."""
-    if not out.exists():
-        return False
-    if is_done(out):
-        found = read_manifest(out)
-        if (found.stage, found.fingerprint) == (stage, mark):
-            logger.info("%s is done already: %s", stage, out)
-            return True
-        raise UserError(f"{out} holds the result of another {found.stage}; name another folder, or remove it")
-    if out.is_dir() and not any(out.iterdir()):
-        out.rmdir()
-        return False
-    raise UserError(f"{out} exists and is not a finished {stage}; name another folder, or remove it")
 
 
 def _section(config: FinetuneConfig) -> dict[str, Any]:
@@ -110,24 +93,3 @@ def _inputs(config: FinetuneConfig) -> dict[str, str]:
     """Role -> what the input's bytes are."""
     data = {role: checksum(path).xxh3_128 for role, path in config.data.files().items()}
     return {"model": model_mark(config.model), **data}
-
-
-def model_mark(folder: Path) -> str:
-    """Of a folder that Penstock wrote, its manifest's fingerprint; else a hash over its files."""
-    if is_done(folder):
-        return read_manifest(folder).fingerprint
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
-    return fingerprint("model", 1, {path.name: checksum(path).xxh3_128 for path in files}, {})
-
-
-def _publish(folder: Path, out: Path, manifest: Manifest) -> None:
-    """The manifest last, then one rename. Files that hold clocks are not listed: equal inputs give equal manifests."""
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    names = [name for name in found if name not in (MANIFEST, RESULTS, METRICS)]
-    files = tuple(checksum(folder / name, name) for name in names)
-    write_manifest(folder, Manifest(**{**vars(manifest), "files": files}))
-    os.rename(folder, out)
-    sync(out.parent)
-
-
-__all__ = ["FinetuneConfig", "Full", "Lora", "finetune"]

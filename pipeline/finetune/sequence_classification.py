@@ -89,7 +89,7 @@ def run(config: Config, job: Job) -> dict[str, Any]:
     classifier, test = Classifier.load(job.folder), splits["test"]
     probabilities = classifier.predict(test.texts, job.training.eval_batch_size)
     predicted = [labels[max(range(len(labels)), key=row.__getitem__)] for row in probabilities]
-    write_predictions(job.folder / "predictions.jsonl", test, predicted, probabilities)
+    _write_predictions(job.folder / "predictions.jsonl", test, predicted, probabilities)
     scores = classification_scores(test.labels, predicted, labels, majority_label(splits["train"].labels))
     return scores | {
         "num_rows_by_split": {name: len(split.texts) for name, split in splits.items()},
@@ -215,7 +215,7 @@ class Classifier:
     def load(cls, folder: Path) -> "Classifier":
         require(folder, CLASSIFIERS, "fine-tune the model first (task: sequence_classification)")
         model = load_model(folder, "AutoModelForSequenceClassification", device())
-        names = model.config.id2label
+        names: Any = model.config.id2label
         return cls(model, load_tokenizer(folder), [names[i] for i in range(len(names))])
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[list[float]]:
@@ -240,7 +240,7 @@ def _by_length(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
         yield order[start : start + batch_size]
 
 
-def write_predictions(
+def _write_predictions(
     path: Path, test: Examples, predicted: Sequence[str], probabilities: Sequence[list[float]]
 ) -> None:
     with open(path, "w", encoding="utf-8") as file:

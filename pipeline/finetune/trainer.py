@@ -96,6 +96,7 @@ def fit(
     gradient by the number of micro batches and of processes.
     """
     import torch
+    from torch import nn
     from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback, Trainer
 
     steps_per_epoch = -(-len(train) // config.batch_size)
@@ -116,6 +117,7 @@ def fit(
         trainer.model_accepts_loss_kwargs = False
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder / CHECKPOINTS))
     state = trainer.state
+    assert isinstance(trainer.model, nn.Module)
     assert state.best_metric is not None
     assert state.best_global_step is not None
     return Trained(

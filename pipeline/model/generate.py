@@ -14,8 +14,6 @@ from pipeline.model.pretrained import context_size, device, load_decoder, load_t
 
 logger = logging.getLogger(__name__)
 
-CUT_CHARACTER = "\ufffd"  # what the decoder gives for the first bytes of a character
-
 
 def generate(
     model: Path,
@@ -78,8 +76,15 @@ def _text(tokenizer: Any, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True))
 
 
+def _is_byte(piece: str) -> bool:
+    return len(piece) == 6 and piece.startswith("<0x")
+
+
 class _Stream:
-    """transformers' streamer interface. Decodes all new tokens each time: a character may take several tokens."""
+    """transformers' streamer interface. Decodes all new tokens each time: a character may take several tokens.
+
+    What a run of byte tokens means is certain only at its end: one byte too many, and none of them is a character.
+    """
 
     def __init__(self, tokenizer: Any, on_text: Callable[[str], None]) -> None:
         self.tokenizer, self.on_text = tokenizer, on_text
@@ -91,7 +96,10 @@ class _Stream:
             self.ids = []
             return
         self.ids += value.flatten().tolist()
-        self._tell(_text(self.tokenizer, self.ids).rstrip(CUT_CHARACTER))
+        certain = len(self.ids)
+        while certain and _is_byte(self.tokenizer.convert_ids_to_tokens(self.ids[certain - 1])):
+            certain -= 1
+        self._tell(_text(self.tokenizer, self.ids[:certain]))
 
     def end(self) -> None:
         self._tell(_text(self.tokenizer, self.ids or []))

@@ -73,7 +73,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_decoder(folder: Path, device: str = "cpu") -> "PreTrainedModel":
+def load_decoder(folder: Path, device: str = "cpu") -> Any:
     """The language model, ready to evaluate."""
     require(folder, DECODERS, "name a folder that penstock export wrote")
     return load_model(folder, "AutoModelForCausalLM", device)

@@ -65,9 +65,7 @@ class Loader:
         said = [[entry.sha256 for entry in manifest.files], split, seq_len, self._order.state(0)]
         self.fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
-    def _weights(
-        self, samples: dict[str, int], mixture: dict[str, float] | None, split: str
-    ) -> dict[str, float]:
+    def _weights(self, samples: dict[str, int], mixture: dict[str, float] | None, split: str) -> dict[str, float]:
         """`mixture`, or one by size; refuses a source that is wanted but too short for a single sample."""
         short = [source for source, number in samples.items() if number == 0]
         wanted = set(samples) if mixture is None else {name for name, weight in mixture.items() if weight > 0}

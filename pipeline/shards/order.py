@@ -1,16 +1,16 @@
 """Which sample comes at which position of training: a pure function of (seed, mixture, position).
 
-    position g -> stage of the mixture         the last one that starts at or before g
-               -> block b, slot i              blocks of B positions, counted from the stage's start
-               -> slot Feistel(i; seed, b)     so that sources mix within the block
-               -> source s                     by exact integer counts: after b blocks, source s has had
-                                               its ideal share of b * B positions, rounded, never off by one or more
-               -> rank r                       how many samples of s came before
+    position g -> stage of the mixture     the last one that starts at or before g
+               -> block b, slot i          blocks of B positions, counted from the stage's start
+               -> source s                 by exact integer counts: after b blocks, source s has had its ideal share
+                                           of b * B positions, rounded; a permutation keyed by b mixes the slots
+               -> rank r                   how many samples of s came before
                -> epoch r div n, sample Feistel(r mod n; seed, s, epoch)
 
 Nothing is stored but {seed, stages, position}: under 1 KB for any corpus, free of world size, workers and batch size.
-A changed mixture is a further stage; ranks go on counting, so that nothing repeats and nothing is skipped. Everything
-is vectorised over arrays of positions.
+Ranks of a source run in the order of positions: its first n appearances are its n samples, each once. A changed
+mixture is a further stage, from any position; ranks go on counting, so that nothing repeats and nothing is skipped.
+Everything is vectorised over arrays of positions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ QUOTAS = 1 << QUOTA_BITS  # weights are resolved to this many parts: 1e-6; posit
 MIN_BLOCK = 1024
 MIN_SHARE = 2  # a source needs this many slots of a block: else rounding could hand it a negative count
 ROUNDS = 6
+KEEP_PATTERNS = 8  # blocks whose slots are worked out, oldest first out
 
 Array = np.ndarray[Any, Any]
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -95,7 +96,7 @@ class Order:
     def stages(self) -> list[Stage]:
         """As they are applied: weights in whole parts of QUOTAS, so that they read back to the same parts."""
         return [
-            Stage(m.start, {name: int(q) / QUOTAS for name, q in zip(self.sources, np.diff(m.cumulative), strict=True)})
+            Stage(m.start, {name: int(part) / QUOTAS for name, part in zip(self.sources, m.parts, strict=True) if part})
             for m in self._mixtures
         ]
 
@@ -105,11 +106,9 @@ class Order:
         return {"seed": self.seed, "stages": stages, "position": position}
 
     def with_mixture(self, position: int, weights: Mapping[str, float]) -> "Order":
-        """The same order up to the end of the block that `position` lies in, `weights` from there on."""
-        last = self._mixtures[-1]
-        blocks = max(0, -(-(position - last.start) // last.block))
-        return Order(dict(zip(self.sources, self._num_samples, strict=True)), self.seed,
-                     [*self.stages, Stage(last.start + blocks * last.block, weights)])  # fmt: skip
+        """The same order before `position`, `weights` from there on."""
+        num_samples = dict(zip(self.sources, self._num_samples, strict=True))
+        return Order(num_samples, self.seed, [*self.stages, Stage(position, weights)])
 
     def locate(self, positions: Array) -> Places:
         positions = np.asarray(positions, dtype=np.int64)
@@ -118,7 +117,7 @@ class Order:
         stage_of = np.searchsorted(starts, positions, side="right") - 1
         for number in np.unique(stage_of):
             here = stage_of == number
-            source[here], rank[here] = self._mixtures[number].locate(positions[here], self._block_key)
+            source[here], rank[here] = self._mixtures[number].locate(positions[here])
         epoch, sample = np.empty_like(positions), np.empty_like(positions)
         for number in np.unique(source):
             here = source == number
@@ -128,44 +127,66 @@ class Order:
         return Places(source, epoch, sample)
 
     def _append(self, stage: Stage) -> None:
-        first_ranks = np.zeros(len(self.sources), dtype=np.int64)
+        ranks = np.zeros(len(self.sources), dtype=np.int64)
         if self._mixtures:
-            last = self._mixtures[-1]
-            blocks, rest = divmod(stage.start - last.start, last.block)
-            assert rest == 0, "a stage starts where a block ends"
-            assert blocks >= 0, "stages are in order"
-            first_ranks = last.first_ranks + np.diff(last.cut(np.array([blocks]))[0])
-        self._mixtures.append(_Mixture(stage.start, quotas(self.sources, stage.weights), first_ranks))
+            assert stage.start >= self._mixtures[-1].start, "stages are in order"
+            ranks = self._mixtures[-1].ranks_before(stage.start)
+        self._mixtures.append(_Mixture(stage.start, quotas(self.sources, stage.weights), ranks, self._block_key))
 
 
 class _Mixture:
-    """Exact shares over blocks, in closed form: sources lie side by side on a line of QUOTAS parts; the ends of their
-    intervals, scaled to b * B positions and rounded down, cut the positions of the first b blocks among them."""
+    """One stage. Its sources lie side by side on a line of QUOTAS parts; the ends of their intervals, scaled to b * B
+    positions and rounded down, share out the positions of the first b blocks."""
 
-    def __init__(self, start: int, parts: Array, first_ranks: Array) -> None:
-        self.start = start
-        self.first_ranks = first_ranks
-        self.cumulative = np.concatenate([[0], np.cumsum(parts)])  # [sources + 1]
+    def __init__(self, start: int, parts: Array, first_ranks: Array, key: np.uint64) -> None:
+        self.start, self._first_ranks, self._key = start, first_ranks, key
+        self._cumulative = np.concatenate([[0], np.cumsum(parts)])  # [sources + 1]
         self.block = MIN_BLOCK
         while self.block * int(parts[parts > 0].min()) < MIN_SHARE * QUOTAS:
             self.block *= 2
         self._shift = QUOTA_BITS - self.block.bit_length() + 1
+        self._patterns: dict[int, tuple[Array, Array]] = {}
 
-    def cut(self, blocks: Array) -> Array:
-        """[len(blocks), sources + 1]: positions of the first `blocks` blocks that belong to sources before each."""
-        return (blocks[:, None] * self.cumulative[None, :]) >> self._shift
+    @property
+    def parts(self) -> Array:
+        return np.diff(self._cumulative)
 
-    def locate(self, positions: Array, key: np.uint64) -> tuple[Array, Array]:
+    def locate(self, positions: Array) -> tuple[Array, Array]:
         """(source, rank) of positions in this stage."""
-        block, slot = np.divmod(positions - self.start, self.block)
-        # Keyed by the absolute position of the block: stages that follow each other do not share permutations.
-        slot = feistel(slot, self.block, mix(key ^ mix((positions - slot).astype(np.uint64))))
-        before = self.cut(block)
-        ends = self.cut(block + 1) - before  # where each source's slots begin and end within the block
-        source = (ends[:, 1:] <= slot[:, None]).sum(axis=1)
-        row = np.arange(len(slot))
-        rank = before[row, source + 1] - before[row, source] + slot - ends[row, source]
-        return source, rank + self.first_ranks[source]
+        blocks, slots = np.divmod(positions - self.start, self.block)
+        source, rank = np.empty_like(positions), np.empty_like(positions)
+        for block in np.unique(blocks).tolist():
+            here = blocks == block
+            sources, ranks = self._pattern(block)
+            source[here] = sources[slots[here]]
+            rank[here] = ranks[slots[here]] + np.diff(self._cut(block))[source[here]]
+        return source, rank + self._first_ranks[source]
+
+    def ranks_before(self, position: int) -> Array:
+        """[sources]: samples of each source before `position`."""
+        block, slot = divmod(position - self.start, self.block)
+        inside = np.bincount(self._pattern(block)[0][:slot], minlength=len(self._first_ranks))
+        return self._first_ranks + np.diff(self._cut(block)) + inside
+
+    def _cut(self, block: int) -> Array:
+        """[sources + 1]: how the positions before `block` are shared out."""
+        return (block * self._cumulative) >> self._shift
+
+    def _pattern(self, block: int) -> tuple[Array, Array]:
+        """(source of each slot, how many of that source come before it in the block)."""
+        if block not in self._patterns:
+            ends = self._cut(block + 1) - self._cut(block)
+            # Keyed by the block's position in the run: stages that follow each other share no permutation.
+            place = np.full(self.block, self.start + block * self.block, dtype=np.uint64)
+            slots = feistel(np.arange(self.block), self.block, mix(self._key ^ mix(place)))
+            sources = np.searchsorted(ends[1:], slots, side="right").astype(np.int32)
+            ranks = np.empty(self.block, dtype=np.int32)
+            in_order = np.argsort(sources, kind="stable")
+            ranks[in_order] = np.arange(self.block) - ends[sources[in_order]]
+            if len(self._patterns) >= KEEP_PATTERNS:
+                self._patterns.pop(next(iter(self._patterns)))
+            self._patterns[block] = sources, ranks
+        return self._patterns[block]
 
 
 def quotas(sources: Sequence[str], weights: Mapping[str, float]) -> Array:

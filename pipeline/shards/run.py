@@ -53,8 +53,8 @@ def describe(receipts: list[Receipt], sources: Mapping[str, str], tokenizer: Tok
         total["tokens"] += shard.num_tokens
     for receipt in receipts:
         for split, by_source in splits.items():
-            if total := by_source.get(sources[receipt.split]):
-                total["bytes"] += receipt.counts.get(f"{split}.bytes", 0)
+            if sources[receipt.split] in by_source:
+                by_source[sources[receipt.split]]["bytes"] += receipt.counts.get(f"{split}.bytes", 0)
     counts = {key: sum(receipt.counts[key] for receipt in receipts) for key in ("in", "kept", "bytes_in")}
     assert counts["in"] == sum(shard.num_documents for shard in shards), counts
     return counts | {

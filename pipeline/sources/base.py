@@ -31,7 +31,7 @@ SPLIT_BYTES = 32 << 20  # of raw input, compressed or not: minutes of work, so t
 class SourceConfig(PluginConfig):
     """Base of every source's section."""
 
-    paths: list[str] = Field(min_length=1)
+    paths: tuple[str, ...] = Field(min_length=1)
     """Files: globs (`**` too), folders or names, relative to the input folder or absolute."""
 
     label: str = Field("", pattern=r"^[A-Za-z0-9_.-]*$")

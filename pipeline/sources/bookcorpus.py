@@ -1,4 +1,4 @@
-"""Books (.txt, .html, .epub; in folders or zip archives) to one document per book, or per million characters of it.
+"""Books (.txt, .html, .epub, gzipped or not; in folders or zip archives): one document per book or million characters.
 
 1. file      -> books: itself, or the members of a zip archive
 2. book      -> text: decoded; HTML without scripts and styles; EPUB in the order of its spine
@@ -20,13 +20,15 @@ claims: an archive cannot fill the disk or the memory.
 | broken_epub    | error   | container, package or a chapter is missing or not well-formed |
 """
 
+import gzip
 import posixpath
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import PurePosixPath
-from typing import IO, cast
+from typing import cast
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -57,7 +59,7 @@ _BULLET = re.compile(r"^(\s*)[•◦▪‣] ", re.MULTILINE)
 class Config(SourceConfig):
     """Books in plain text, HTML or EPUB."""
 
-    paths: list[str] = ["bookcorpus/**"]
+    paths: tuple[str, ...] = ("bookcorpus/**",)
 
     max_chars: int = Field(1_000_000, ge=1000)
     """Longer books are cut into several documents."""
@@ -92,7 +94,23 @@ def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
     if file.num_bytes > MAX_BOOK_BYTES:
         yield broken(config, file.key, b"", "too_large", f"{file.num_bytes} bytes")
         return
-    yield from _read_book(section, file.key, f"{file.name}:0", file.path.read_bytes())
+    try:
+        raw = _unpack(file) if file.name.lower().endswith(".gz") else file.path.read_bytes()
+    except BadBook as error:
+        yield broken(config, file.key, b"", error.reason, error.detail)
+    else:
+        yield from _read_book(section, file.key.removesuffix(".gz"), f"{file.name}:0", raw)
+
+
+def _unpack(file: InputFile) -> bytes:
+    try:
+        with gzip.open(file.path, "rb") as opened:
+            data = opened.read(MAX_BOOK_BYTES + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadBook("damaged", error) from error
+    if len(data) > MAX_BOOK_BYTES:
+        raise BadBook("too_large", f"more than {MAX_BOOK_BYTES} bytes unpacked")
+    return data
 
 
 def _read_archive(config: Config, part: Range) -> Iterator[Document | Rejected]:
@@ -124,7 +142,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int =
         raise BadBook("encrypted", member.filename)
     try:
         with archive.open(member) as opened:
-            data = cast(IO[bytes], opened).read(limit + 1)
+            data = opened.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise BadBook("damaged", error) from error
     if len(data) > limit:
@@ -178,8 +196,6 @@ def _chapter_text(tree: HTMLTree) -> str:
 
 def _read_epub(raw: bytes) -> tuple[str, str]:
     """Chapters in reading order, without cover, title page, table of contents and imprint."""
-    from io import BytesIO
-
     try:
         archive = zipfile.ZipFile(BytesIO(raw))
     except (zipfile.BadZipFile, NotImplementedError) as error:

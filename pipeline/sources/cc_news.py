@@ -49,7 +49,7 @@ _BLANKS = re.compile(r"\n[ \t]*\n\s*")
 class Config(SourceConfig):
     """CC-News and other WARC files."""
 
-    paths: list[str] = ["cc_news/**/*.warc*"]
+    paths: tuple[str, ...] = ("cc_news/**/*.warc*",)
 
 
 def splits(config: SourceConfig, file: InputFile) -> list[Range]:
@@ -165,7 +165,7 @@ def _tidy(text: str) -> str:
 
 def _without_title(text: str, title: str, tree: HTMLTree) -> str:
     """The headline stands in `title`; as for the other sources, it is not repeated in the text."""
-    headings = {_squeeze(node.text) for node in tree.document.query_selector_all("h1")} | {_squeeze(title)}
+    headings = {_squeeze(node.text) for node in _select(tree, "h1")} | {_squeeze(title)}
     first, _, rest = text.partition("\n")
     return rest.lstrip() if _squeeze(first) in headings else text
 
@@ -174,10 +174,10 @@ def _title(tree: HTMLTree) -> str:
     for query in ('meta[property="og:title"]', 'meta[name="twitter:title"]'):
         if content := _attribute(tree, query, "content"):
             return content
-    headings = tree.document.query_selector_all("h1")
+    headings = _select(tree, "h1")
     if len(headings) == 1 and (heading := _squeeze(headings[0].text, lower=False)):
         return heading
-    return _squeeze(tree.title or "", lower=False)
+    return _squeeze(tree.title, lower=False)
 
 
 def _published(tree: HTMLTree, html: str) -> str:
@@ -185,8 +185,8 @@ def _published(tree: HTMLTree, html: str) -> str:
         found = _attribute(tree, query, "datetime" if query.startswith("time") else "content")
         if match := _DATE.match(found):
             return match[0]
-    found = _JSON_DATE.search(html)
-    match = _DATE.match(found[1]) if found else None
+    embedded = _JSON_DATE.search(html)
+    match = _DATE.match(embedded[1]) if embedded else None
     return match[0] if match else ""
 
 
@@ -195,10 +195,14 @@ def _language(tree: HTMLTree) -> str:
 
 
 def _attribute(tree: HTMLTree, query: str, name: str) -> str:
-    node: Any = tree.document.query_selector(query)
-    return _squeeze(node.getattr(name) or "", lower=False) if node is not None else ""
+    nodes = _select(tree, query)
+    return _squeeze(nodes[0].getattr(name), lower=False) if nodes else ""
 
 
-def _squeeze(text: str, lower: bool = True) -> str:
-    squeezed = " ".join(text.split())
+def _select(tree: HTMLTree, query: str) -> list[Any]:
+    return list(tree.document.query_selector_all(query)) if tree.document is not None else []
+
+
+def _squeeze(text: str | None, lower: bool = True) -> str:
+    squeezed = " ".join((text or "").split())
     return squeezed.lower() if lower else squeezed

@@ -26,10 +26,10 @@ def decode(raw: bytes, declared: str = "", html: bool = False) -> tuple[str, str
     except UnicodeDecodeError:
         pass
     # as for browsers, Latin-1 means Windows-1252
-    for charset in (_known(declared), detect_encoding(raw, from_html_meta=html), "cp1252"):
-        if charset:
+    for guess in (_known(declared), detect_encoding(raw, from_html_meta=html), "cp1252"):
+        if guess:
             try:
-                return raw.decode(charset), charset
+                return raw.decode(guess), guess
             except (UnicodeDecodeError, LookupError):
                 continue
     return raw.decode("utf-8" if _mostly_utf8(raw) else "cp1252", "replace"), "damaged"

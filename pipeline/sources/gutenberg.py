@@ -1,14 +1,14 @@
 """The text of a book as it was typed: without Project Gutenberg's header and licence, its lines joined to paragraphs.
 
-    strip_licence(text)  -> text between the markers of any generation of files, 1991 to today
-    join_lines(text)     -> hard-wrapped prose as one line per paragraph; verse, lists and headings as they are
-    find_title(text)     -> "Title: ..." of the header, or ""
+strip_licence(text)  -> text between the markers of any generation of files, 1991 to today
+join_lines(text)     -> hard-wrapped prose as one line per paragraph; verse, lists and headings as they are
+find_title(text)     -> "Title: ..." of the header, or ""
 """
 
 import re
 from itertools import pairwise
 
-# "*** START OF THIS PROJECT GUTENBERG EBOOK EMMA ***", "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*"
+# "*** START OF THIS PROJECT GUTENBERG EBOOK EMMA ***" or "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*...*END*"
 _START = re.compile(
     r"^[ \t]*\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]*\*{3}.*$"
     r"|^[ \t]*\*END ?\*? ?THE SMALL PRINT!.*$",

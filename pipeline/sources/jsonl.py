@@ -26,7 +26,7 @@ MAX_LINE_BYTES = 64 << 20
 class Config(SourceConfig):
     """Documents that are text already."""
 
-    paths: list[str] = ["**/*.jsonl*"]
+    paths: tuple[str, ...] = ("**/*.jsonl*",)
 
     text_field: str = "text"
     """Field of the record that holds the text."""
@@ -43,7 +43,7 @@ class Config(SourceConfig):
     date_field: str = "date"
     """Field with the date (ISO 8601), if there is one."""
 
-    meta_fields: list[str] = []
+    meta_fields: tuple[str, ...] = ()
     """Further fields to keep in `meta`, as text."""
 
 

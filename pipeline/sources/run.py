@@ -114,9 +114,11 @@ def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
 
 def _encodable(document: Document) -> Document:
     r"""Half a surrogate pair ("\ud83d", legal in JSON) has no UTF-8: it becomes U+FFFD."""
-    fields = ("key", "text", "url", "title", "date")
-    changed = {name: good for name in fields if (good := _valid(old := getattr(document, name))) is not old}
-    return replace(document, **changed) if changed else document
+    return replace(
+        document, key=_valid(document.key), text=_valid(document.text), url=_valid(document.url),
+        title=_valid(document.title), date=_valid(document.date),
+        meta={name: _valid(value) for name, value in document.meta.items()},
+    )  # fmt: skip
 
 
 def _valid(text: str) -> str:

@@ -49,7 +49,7 @@ _TITLE = re.compile(rb"<title>([^<]*)</title>")
 class Config(SourceConfig):
     """Wikipedia and other MediaWiki dumps."""
 
-    paths: list[str] = ["wikipedia/*.xml*"]
+    paths: tuple[str, ...] = ("wikipedia/*.xml*",)
     license: str = "CC-BY-SA-4.0"
 
 
@@ -284,7 +284,7 @@ def _read_site(file: InputFile) -> Site:
 
 
 def _encoding(file: InputFile) -> str:
-    """"utf-16" where the dump begins with its byte order mark, else "" for UTF-8."""
+    """ "utf-16" where the dump begins with its byte order mark, else "" for UTF-8."""
     for piece in _unpacked(Range(file, file.num_bytes)):
         if piece.data or piece.damage:
             return "utf-16" if piece.data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""

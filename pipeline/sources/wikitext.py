@@ -43,11 +43,13 @@ _INTERLANGUAGE = re.compile(r"^[a-z]{2,3}(?:-[a-z]+)*$|^simple$")
 _LEFTOVER_TABLE = re.compile(r"^(?:\{\||\|\}|\|-|\||!).*$", re.MULTILINE)
 _QUOTES = re.compile(r"'{2,}")
 _MAGIC = re.compile(r"__[A-Z]{3,}__")
-_EMPTY_BRACKETS = re.compile(r" ?\(\s*[,;:\s]*\)| ?\[\s*\]")
-_OPENING = re.compile(r"\(\s*[,;:]+\s*")
-_BEFORE_CLOSING = re.compile(r"[\s,;:]+\)")
+# holes of dropped templates: with the brackets, commas and spaces that only stood there for them
+_HOLE = "\x03"
+_IN_BRACKETS = re.compile(rf" ?\(\s*(?:{_HOLE}[\s,;:]*)+\)")
+_AFTER_OPENING = re.compile(rf"\(\s*(?:{_HOLE}[\s,;:]*)+")
+_BEFORE_CLOSING = re.compile(rf"(?:[\s,;:]*{_HOLE})+\s*\)")
+_BEFORE_MARK = re.compile(rf" *(?:{_HOLE} *)+(?=[,.;:!?]|$)", re.MULTILINE)
 _SPACES = re.compile(r"[ \t\u00a0]+")
-_BEFORE_MARK = re.compile(r" +(?=[,.;:!?](?:\s|$))")
 _HEADING = re.compile(r"\x02(\d)(.*)")
 
 
@@ -130,7 +132,7 @@ class _Renderer:
             return call.text(1)
         if name not in TEMPLATES:
             self.num_dropped += 1
-            return ""
+            return _HOLE
         return TEMPLATES[name](call)
 
 
@@ -139,7 +141,8 @@ class Call:
 
     def __init__(self, renderer: _Renderer, template: Template, first: str | None) -> None:
         self._renderer = renderer
-        named, plain = {}, [] if first is None else [first]
+        named: dict[str, Wikicode] = {}
+        plain: list[Wikicode | str] = [] if first is None else [first]
         for parameter in template.params:
             if parameter.showkey and not str(parameter.name).strip().isdigit():
                 named[str(parameter.name).strip().lower()] = parameter.value
@@ -250,8 +253,9 @@ def _tidy(raw: str) -> str:
     """The marks that the renderer leaves, holes of dropped templates, and white space."""
     raw = _QUOTES.sub(lambda run: {4: "'", 6: "'"}.get(len(run[0]), ""), raw)
     raw = _LEFTOVER_TABLE.sub("", _MAGIC.sub("", raw))
-    raw = _BEFORE_CLOSING.sub(")", _OPENING.sub("(", _EMPTY_BRACKETS.sub("", raw)))
-    lines = (_BEFORE_MARK.sub("", _SPACES.sub(" ", line)).strip() for line in raw.split("\n"))
+    raw = _BEFORE_CLOSING.sub(")", _AFTER_OPENING.sub("(", _IN_BRACKETS.sub("", raw)))
+    raw = _BEFORE_MARK.sub("", raw).replace(_HOLE, "")
+    lines = (_SPACES.sub(" ", line).strip() for line in raw.split("\n"))
     return "\n".join(_without_empty_sections(lines)).strip()
 
 

@@ -22,7 +22,7 @@ from pipeline.tokenizer.tokenizer import SPACE_SYMBOL, Tokenizer
 
 MAX_BYTES = 16 << 20  # of documents for 1 and 2
 MAX_EQUALITY_BYTES = 2 << 20  # of documents for 3
-CHUNK = 4096  # code points per string when going through all of Unicode
+CHUNK = 4096  # code points per string when going through the planes of Unicode
 
 
 @dataclass
@@ -38,6 +38,7 @@ def check(folder: Path, documents: Iterable[tuple[str, str]]) -> dict[str, Ferti
     """Figures by source over `documents`, pairs of (source, text); raises UserError on the first text that fails."""
     tokenizer = Tokenizer.load(folder)
     exported = _load_exported(folder)
+    _check_special(tokenizer)
     for text in adversarial_strings():
         _check_text(tokenizer, text, "an adversarial string")
         _check_equal(tokenizer, exported, text)
@@ -57,14 +58,39 @@ def check(folder: Path, documents: Iterable[tuple[str, str]]) -> dict[str, Ferti
 
 
 def adversarial_strings() -> Iterator[str]:
-    yield from ("", " ", "  leading", "trailing  ", " " * 1000, "\t\t \n \n\n\t", "\n" * 500, "a\r\nb\rc", "\0", "a\0b\0\0")
+    yield from (
+        "",
+        " ",
+        "  leading",
+        "trailing  ",
+        " " * 1000,
+        "\t\t \n \n\n\t",
+        "\n" * 500,
+        "a\r\nb\rc",
+        "\0",
+        "a\0\0b",
+    )
     yield from ("<s>", "</s>", "<unk>", "<pad>", "a<s>b</s> <pad><unk>", "<s>\n<s>", "<0x41>", "<0x0A><0xFF>", " <s> ")
-    yield from ("\u0301", "e\u0301\u0302\u0323", "\u0301 \u0301", "\ufeffbom", "\u00a0\u2003\u3000\u200b\u2028\u2029\x85")
-    yield from ("שלום עולם", "مرحبا بالعالم ١٢٣", "\u202eabc\u202c \u2067x\u2069", "👩‍👩‍👧‍👦🏳️‍🌈", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "한국어 かな 汉字")
+    yield from ("\u0301", "e\u0301\u0302\u0323", "\u0301 \u0301", "\ufeffbom", "\u00a0\u2003\u3000\u200b\u2028\u2029")
+    yield from ("שלום עולם", "مرحبا بالعالم ١٢٣", "\u202eabc\u202c \u2067x\u2069", "한국어 かな 汉字", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢")
+    yield from (
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467",
+        "\U0001f3f3\ufe0f\u200d\U0001f308",
+        "\ufffd\uffff\U0010ffff",
+    )
     yield from (SPACE_SYMBOL, f"a{SPACE_SYMBOL}b {SPACE_SYMBOL}{SPACE_SYMBOL} ", f"\n{SPACE_SYMBOL}\t")
-    yield from ("a" * 5000, "ab" * 3000, "0123456789" * 100, "\u0085\u001c\u001d\u001e\u001f\x7f", "\ufffd\uffff\U0010ffff")
-    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]  # surrogates are none
+    yield from ("a" * 5000, "ab" * 3000, "0123456789" * 100, "\x85\x1c\x1d\x1e\x1f\x7f")
+    assigned = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE0200)]  # surrogates are no characters
+    others = [*range(0x40000, 0xE0000, 61), *range(0xE0200, 0x110000, 61)]  # of planes that hold nothing yet
+    characters = [chr(code) for code in assigned + others]
     yield from ("".join(characters[start : start + CHUNK]) for start in range(0, len(characters), CHUNK))
+
+
+def _check_special(tokenizer: Tokenizer) -> None:
+    ids = {"<unk>": tokenizer.unk_id, "<s>": tokenizer.bos_id, "</s>": tokenizer.eos_id, "<pad>": tokenizer.pad_id}
+    missing = [piece for piece, id in ids.items() if id < 0]
+    if missing:
+        raise UserError(f"tokenizer gate: the model has no control token {', '.join(missing)}")
 
 
 def _check_text(tokenizer: Tokenizer, text: str, what: str) -> int:

@@ -11,7 +11,7 @@ one on decoding. split_special_tokens keeps "<s>" in a text what it is: text.
 from typing import Any
 
 import tokenizers
-from sentencepiece import sentencepiece_model_pb2
+from sentencepiece import sentencepiece_model_pb2 as protocol
 from tokenizers import AddedToken, decoders, models, normalizers
 
 from pipeline.tokenizer.tokenizer import SPACE_SYMBOL
@@ -20,7 +20,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # ModelProto.SentencePiece.
 
 
 def convert(model: bytes) -> tokenizers.Tokenizer:
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto = protocol.ModelProto.FromString(model)  # type: ignore[attr-defined]  # made when protobuf loads it
     pieces = proto.pieces
     if proto.trainer_spec.model_type == proto.trainer_spec.BPE:
         core: models.Model = _bpe(pieces)

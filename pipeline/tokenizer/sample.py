@@ -4,6 +4,7 @@ A function of seed and the set of documents: not of files, their order, or anyth
 """
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.core.seeds import derive, keep_fraction
 
 ROWS_AT_ONCE = 1000
+ALWAYS_READ_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, order=True)
@@ -27,25 +29,29 @@ class SampleText:
 def draw_sample(files: list[Path], max_bytes: int, seed: int) -> list[SampleText]:
     """In order of their draws; at most `max_bytes` of UTF-8 unless the first document alone has more."""
     seed = derive(seed, "tokenizer sample")
-    # Texts are held up to max_bytes. Where the corpus is larger, most documents are skipped before they are even
-    # decoded: twice the share that is needed, so that chance and uneven lengths do not leave the sample short.
-    limit = 2 * max_bytes / max(1, sum(_text_bytes(file) for file in files))
+    # Where the corpus is larger, most documents are skipped before their texts are even decoded. What is left is
+    # twice what is needed, so that chance and uneven lengths do not leave the sample short.
+    limit = 2 * max(max_bytes, ALWAYS_READ_BYTES) / max(1, sum(_text_bytes(file) for file in files))
     heap: list[tuple[float, bytes, int, SampleText]] = []  # the largest draw on top
     held = 0
-    for file in files:
-        with pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(ROWS_AT_ONCE, columns=["doc_id", "source", "text"]):
-                for row, doc_id in enumerate(batch.column("doc_id").to_pylist()):
-                    draw = keep_fraction(doc_id, seed)
-                    if draw >= limit or (held >= max_bytes and draw > -heap[0][0]):
-                        continue
-                    text = batch.column("text")[row].as_py()
-                    sample = SampleText(draw, doc_id, batch.column("source")[row].as_py(), text)
-                    heapq.heappush(heap, (-draw, doc_id, len(text.encode()), sample))
-                    held += heap[-1][2] if heap[-1][3] is sample else len(text.encode())
-                    while held > max_bytes and len(heap) > 1:
-                        held -= heapq.heappop(heap)[2]
-    return sorted(sample for _, _, _, sample in heap)
+    for sample in (sample for file in files for sample in _below(file, limit, seed)):
+        size = len(sample.text.encode())
+        heapq.heappush(heap, (-sample.draw, sample.doc_id, size, sample))
+        held += size
+        while held > max_bytes and len(heap) > 1:
+            held -= heapq.heappop(heap)[2]
+    return sorted(sample for *_, sample in heap)
+
+
+def _below(file: Path, limit: float, seed: int) -> Iterator[SampleText]:
+    """The documents of a file that draw less than `limit`."""
+    with pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(ROWS_AT_ONCE, columns=["doc_id", "source", "text"]):
+            for row, doc_id in enumerate(batch.column("doc_id").to_pylist()):
+                if (draw := keep_fraction(doc_id, seed)) < limit:
+                    yield SampleText(
+                        draw, doc_id, batch.column("source")[row].as_py(), batch.column("text")[row].as_py()
+                    )
 
 
 def _text_bytes(file: Path) -> int:

@@ -15,7 +15,6 @@ import sentencepiece
 from pipeline.core.config import Config
 from pipeline.core.errors import UserError
 
-SPECIAL = {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": 3}  # <unk> <s> </s> <pad>
 THREADS = 8
 ONLY_ERRORS = 2  # SentencePiece's C++ log goes straight to file descriptor 2
 PIECE_BYTES = 4000  # a sentence for the trainer; longer lines are cut at a space, never ignored
@@ -42,7 +41,8 @@ def train(config: TokenizerConfig, texts: Iterable[str]) -> bytes:
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=sentences(texts), model_writer=model, model_type=config.model_type,
-            vocab_size=config.vocab_size, **SPECIAL, byte_fallback=True, split_digits=config.split_digits,
+            vocab_size=config.vocab_size, unk_id=0, bos_id=1, eos_id=2, pad_id=3,  # <unk> <s> </s> <pad>
+            byte_fallback=True, split_digits=config.split_digits,
             normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=False,
             allow_whitespace_only_pieces=True, user_defined_symbols=["\n", "\t"],
             max_sentence_length=4 * PIECE_BYTES, num_threads=THREADS, minloglevel=ONLY_ERRORS,

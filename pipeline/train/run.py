@@ -42,7 +42,8 @@ SUMMARY, RUN, CHECKPOINTS = "summary.json", "run.json", "checkpoints"
 def pretrain(config: PretrainConfig, out: Path) -> None:
     """Train to the last step. Raises StoppedOnPurpose, UserError, UnhealthyNode; see the exit codes in core/errors.py."""
     if is_finished(config, out):
-        logger.info("%s is finished: step %d of %d; nothing to do", out, config.steps, config.steps)
+        if os.environ.get("RANK", "0") == "0":
+            logger.info("%s is finished: step %d of %d; nothing to do", out, config.steps, config.steps)
         return
     rank, world_size = _place(config)
     made = plan(config, world_size)
@@ -183,7 +184,7 @@ def _any_rank(flag: bool) -> bool:
 
 
 def _place(config: PretrainConfig) -> tuple[int, int]:
-    """(rank, world size) from the launcher: the one place where the environment is read.
+    """(rank, world size) from the launcher: its five variables are the one thing read from the environment.
 
     Without a launcher a run of one rank starts itself; DeepSpeed wants all five variables.
     """

@@ -1,0 +1,16 @@
+"""How the hot loops of this folder are compiled."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """numba, one thread (a worker owns one CPU); kept on disk so that each worker process need not compile anew."""
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:  # neither the package nor the home folder can be written
+        return numba.njit(function)

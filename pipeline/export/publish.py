@@ -1,0 +1,58 @@
+"""A model folder appears whole or not at all, and an existing one is never written over.
+
+temporary = scratch(out, mark); ...write...; publish(temporary, out, manifest)
+"""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.core.errors import UserError
+from pipeline.core.files import checksum, sync
+from pipeline.core.manifest import MANIFEST, Manifest, fingerprint, is_done, read_manifest, write_manifest
+
+logger = logging.getLogger(__name__)
+
+
+def already_done(out: Path, mark: str, stage: str) -> bool:
+    """Whether `out` holds the result with this fingerprint; raises UserError if it holds anything else."""
+    if not out.exists():
+        return False
+    if is_done(out):
+        found = read_manifest(out)
+        if (found.stage, found.fingerprint) == (stage, mark):
+            logger.info("%s is done already: %s", stage, out)
+            return True
+        raise UserError(f"{out} holds another finished {found.stage}; name another folder, or remove it")
+    if out.is_dir() and not any(out.iterdir()):
+        return False
+    raise UserError(f"{out} exists and is not a finished {stage}; name another folder, or remove it")
+
+
+def scratch(out: Path, mark: str) -> Path:
+    """Where the work lies until it is done: beside `out`, so that a rename moves it. The same work, the same place."""
+    folder = out.absolute().with_name(f".{out.absolute().name}.{mark[:12]}.tmp")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def publish(temporary: Path, out: Path, manifest: Manifest, unlisted: tuple[str, ...] = ()) -> None:
+    """The manifest last, then one rename. `unlisted`: files that hold clocks; equal inputs give equal manifests."""
+    found = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+    names = [name for name in found if name != MANIFEST and name not in unlisted]
+    for name in found:
+        sync(temporary / name)
+    write_manifest(temporary, replace(manifest, files=tuple(checksum(temporary / name, name) for name in names)))
+    if out.exists():
+        out.rmdir()  # an empty folder, see already_done
+    os.rename(temporary, out.absolute())
+    sync(out.absolute().parent)
+
+
+def model_mark(folder: Path) -> str:
+    """Stands for a model folder's bytes: the fingerprint of one that Penstock wrote, else a hash of its files."""
+    if is_done(folder):
+        return read_manifest(folder).fingerprint
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    return fingerprint("model", 1, {path.name: checksum(path).xxh3_128 for path in files}, {})

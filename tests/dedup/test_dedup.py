@@ -1,0 +1,211 @@
+"""The dedup stage on planted duplicates: who survives, what the ledger says, and that nothing else decides."""
+
+import gzip
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.core.config import load
+from pipeline.core.errors import ArtifactError, ConfigError, UserError
+from pipeline.core.manifest import committed_files, read_manifest
+from pipeline.core.schema import Document
+from pipeline.core.shard_map import Workers
+from pipeline.core.tables import read_documents
+from pipeline.dedup.run import DecideTask, DedupConfig, decide_file, run
+from tests.dedup.documents import docstrings, documents, write_stage
+
+
+def ledger_of(folder: Path) -> list[dict[str, Any]]:
+    tables = [pq.read_table(file) for file in committed_files(folder, ".ledger.parquet")]
+    rows = pa.concat_tables(tables).to_pylist()
+    return [row | {"detail": json.loads(row["detail"] or "{}")} for row in rows]
+
+
+def fates(folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
+    """(source, key) -> (reason or "", survivor)"""
+    return {(row["source"], row["key"]): (row["reason"], row["detail"].get("survivor", ""))
+            for row in ledger_of(folder)}  # fmt: skip
+
+
+def changed(text: str, share: float, seed: int) -> str:
+    """The text with a share of its words replaced."""
+    rng = random.Random(seed)
+    words = text.split(" ")
+    for at in rng.sample(range(len(words)), max(1, int(share * len(words)))):
+        words[at] = f"word{rng.randrange(10**6)}"
+    return " ".join(words)
+
+
+def long_texts(count: int) -> list[str]:
+    """Distinct texts of a few hundred words."""
+    parts = docstrings()
+    return ["\n".join(parts[number * 6 : number * 6 + 6]) for number in range(count)]
+
+
+@pytest.fixture(scope="session")
+def corpus() -> list[Document]:
+    """Forty texts of "web"; of the first thirty, copies in "books" or "web"."""
+    texts = long_texts(40)
+    web = documents("web", [*texts, texts[0], "Hello World", "hello\n\n world ", "too short"])
+    near = [changed(text, 0.01, seed) for seed, text in enumerate(texts[10:20])]
+    books = documents("books", [*(text.upper().replace(" ", "  ") for text in texts[20:30]), *near, "too short"])
+    return [*web, *books]
+
+
+def in_files(corpus: Iterable[Document], num_files: int, seed: int) -> dict[str, list[Document]]:
+    """Documents shuffled over files of their source."""
+    files: dict[str, list[Document]] = {}
+    rng = random.Random(seed)
+    for document in rng.sample(list(corpus), len(list(corpus))):
+        files.setdefault(f"{document.source}-{rng.randrange(num_files):05d}", []).append(document)
+    return files
+
+
+def test_survivors_and_reasons(corpus: list[Document], workers: Workers, tmp_path: Path) -> None:
+    clean = write_stage(tmp_path, in_files(corpus, 2, 0))
+    folder = run(DedupConfig(source_priority=("books",)), clean, tmp_path, workers)
+    by_key = {(document.source, document.key): document for document in corpus}
+    found = fates(folder)
+    for number in range(20, 30):  # books first, though web has fewer bytes
+        assert found["web", str(number)] == ("exact_duplicate", by_key["books", str(number - 20)].doc_id.hex())
+    for number in range(10, 20):
+        assert found["web", str(number)] == ("near_duplicate", by_key["books", str(number)].doc_id.hex())
+    copies = [by_key["web", "0"].doc_id, by_key["web", "40"].doc_id]
+    assert {found["web", "0"], found["web", "40"]} == {("", ""), ("exact_duplicate", min(copies).hex())}
+    # "hello\n\n world " is longer than "Hello World" and so stays
+    assert found["web", "41"] == ("exact_duplicate", by_key["web", "42"].doc_id.hex())
+    assert found["web", "43"] == ("exact_duplicate", by_key["books", "20"].doc_id.hex())
+    dropped = {key for key, (reason, _) in found.items() if reason}
+    assert len(dropped) == 10 + 10 + 1 + 1 + 1
+    for row in ledger_of(folder):
+        if row["reason"] == "near_duplicate":
+            assert 0.7 <= row["detail"]["jaccard"] < 1
+            assert row["kind"] == "quality"
+        if row["reason"] == "exact_duplicate":
+            assert row["detail"]["jaccard"] == 1
+        assert row["detail"].get("cluster_size", 2) == 2
+
+
+def test_conservation_and_kept_documents_are_unchanged(
+    corpus: list[Document], workers: Workers, tmp_path: Path
+) -> None:
+    clean = write_stage(tmp_path, in_files(corpus, 3, 1))
+    folder = run(DedupConfig(), clean, tmp_path, workers)
+    counts, ledger = read_manifest(folder).counts, ledger_of(folder)
+    kept = [document for file in committed_files(folder, ".documents.parquet") for document in read_documents(file)]
+    assert counts["in"] == len(corpus) == len(ledger)
+    assert counts["in"] == counts["kept"] + counts["dropped"]
+    assert counts["errors"] == 0
+    assert counts["kept"] == len(kept)
+    reasons = Counter(row["reason"] for row in ledger if row["verdict"] == "dropped")
+    assert reasons == {name: counts[name] for name in ("exact_duplicate", "near_duplicate")}
+    assert counts["clusters"] == 23
+    assert not (folder / "scratch").exists()
+    assert {d.doc_id: d for d in kept} == {d.doc_id: d for d in corpus if d.doc_id in {k.doc_id for k in kept}}
+
+
+def test_result_is_independent_of_files_order_and_workers(
+    corpus: list[Document], workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for seed, num_files, num_workers in ((1, 1, 2), (2, 3, 1), (3, 5, 2)):
+        monkeypatch.setattr(workers, "num_workers", num_workers)
+        clean = write_stage(tmp_path / str(seed), in_files(corpus, num_files, seed))
+        folder = run(DedupConfig(), clean, tmp_path / str(seed), workers)
+        results.append(sorted((row["doc_id"], row["reason"], str(row["detail"])) for row in ledger_of(folder)))
+    assert results[0] == results[1] == results[2]
+
+
+def test_same_bytes_with_one_worker(
+    corpus: list[Document], workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = write_stage(tmp_path, in_files(corpus, 2, 5))
+    two = run(DedupConfig(), clean, tmp_path / "two", workers)
+    monkeypatch.setattr(workers, "num_workers", 1)
+    one = run(DedupConfig(), clean, tmp_path / "one", workers)
+    assert (one / "manifest.json").read_bytes() == (two / "manifest.json").read_bytes()
+
+
+def test_a_record_read_twice_is_kept_once(workers: Workers, tmp_path: Path) -> None:
+    texts = long_texts(3)
+    once = documents("web", texts)
+    clean = write_stage(tmp_path, {"web-00000": [*once, once[1]], "web-00001": [once[0]]})
+    for config in (DedupConfig(), DedupConfig(exact=False, near=False)):
+        folder = run(config, clean, tmp_path, workers)
+        rows = ledger_of(folder)
+        assert Counter(row["reason"] for row in rows) == {"": 3, "same_record": 2}
+        assert {row["doc_id"] for row in rows if row["verdict"] == "kept"} == {d.doc_id for d in once}
+        for row in rows:
+            if row["reason"]:
+                assert row["detail"]["survivor"] == row["doc_id"].hex()
+                assert row["detail"]["cluster_size"] == 1
+
+
+def test_different_documents_are_never_merged(workers: Workers, tmp_path: Path) -> None:
+    clean = write_stage(tmp_path, {"manual-00000": documents("manual", long_texts(80))})
+    counts = read_manifest(run(DedupConfig(), clean, tmp_path, workers)).counts
+    assert counts["kept"] == counts["in"] == 80
+
+
+def test_longest_survives_and_min_jaccard_bounds_merging(workers: Workers, tmp_path: Path) -> None:
+    text = "\n".join(docstrings()[:40])
+    variants = [changed(text, 0.005, 1), text + " and one more line", changed(text, 0.005, 2), changed(text, 0.6, 3)]
+    rows = documents("web", variants)
+    clean = write_stage(tmp_path, {"web-00000": rows})
+    found = fates(run(DedupConfig(), clean, tmp_path, workers))
+    longest = max(rows[:3], key=lambda document: len(document.text.encode()))
+    for document in rows[:3]:
+        expected = ("", "") if document is longest else ("near_duplicate", longest.doc_id.hex())
+        assert found["web", document.key] == expected
+    assert found["web", "3"] == ("", "")
+    strict = fates(run(DedupConfig(min_jaccard=0.999), clean, tmp_path, workers))
+    assert {reason for reason, _ in strict.values()} == {""}
+
+
+def test_empty_files_and_empty_corpora(workers: Workers, tmp_path: Path) -> None:
+    clean = write_stage(tmp_path / "some", {"a-00000": [], "b-00000": documents("b", ["one text", "One  Text"])})
+    counts = read_manifest(run(DedupConfig(), clean, tmp_path, workers)).counts
+    assert (counts["kept"], counts["dropped"]) == (1, 1)
+    clean = write_stage(tmp_path / "nothing", {"a-00000": []})
+    assert read_manifest(run(DedupConfig(), clean, tmp_path, workers)).counts["in"] == 0
+    with pytest.raises(UserError, match="holds no documents"):
+        run(DedupConfig(), write_stage(tmp_path / "none", {}), tmp_path, workers)
+
+
+def test_documents_that_changed_meanwhile_are_refused(tmp_path: Path) -> None:
+    clean = write_stage(tmp_path, {"a-00000": documents("a", ["one"])})
+    from pipeline.dedup.run import VERDICTS
+
+    row = {"doc_id": b"x" * 16, "fate": 0, "survivor": b"x" * 16, "jaccard": 1.0, "cluster_size": 1}
+    with pa.ipc.new_file(tmp_path / "verdicts.arrow", VERDICTS) as writer:
+        writer.write_table(pa.Table.from_pylist([row], schema=VERDICTS))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ArtifactError, match="changed while it was deduplicated"):
+        decide_file(DecideTask(clean / "a-00000.documents.parquet", tmp_path / "verdicts.arrow"), tmp_path / "out")
+
+
+def test_config_bounds() -> None:
+    with pytest.raises(ConfigError, match=r"bands.*\n?.*min_jaccard"):
+        load(DedupConfig, None, ["bands=0", "min_jaccard=1.5"])
+
+
+@pytest.mark.real
+def test_planted_article_pairs(real_data: Path, workers: Workers, tmp_path: Path) -> None:
+    with gzip.open(real_data / "dedup/plagiarism_articles_1000.jsonl.gz", "rt", encoding="utf-8") as lines:
+        articles = {row["id"]: row["text"] for row in map(json.loads, lines)}
+    truth = [line.split() for line in (real_data / "dedup/plagiarism_articles_1000.pairs.tsv").read_text().splitlines()]
+    rows = [Document(**{**vars(d), "key": key})
+            for key, d in zip(articles, documents("news", articles.values()), strict=True)]  # fmt: skip
+    folder = run(DedupConfig(), write_stage(tmp_path, {"news-00000": rows}), tmp_path, workers)
+    key_of = {document.doc_id.hex(): document.key for document in rows}
+    dropped = [row for row in ledger_of(folder) if row["reason"]]
+    found = {frozenset((row["key"], key_of[row["detail"]["survivor"]])) for row in dropped}
+    assert found == {frozenset(pair) for pair in truth}
+    assert len(dropped) == len(truth) == 10

@@ -1,0 +1,3 @@
+from tests.prepared import prepared
+
+__all__ = ["prepared"]
