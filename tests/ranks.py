@@ -1,8 +1,8 @@
 """Run a function as N real gloo ranks on this machine, fast.
 
-A forkserver imports torch, deepspeed and megatron-core once (some seconds); each rank is then a fork of it, so a 2-rank
-test costs about a second instead of the ten of fresh processes. In: an importable function `work(*args)`. Out: what each
-rank returned, by rank; or RanksFailed with the first rank's traceback.
+A forkserver imports torch, deepspeed and megatron-core once (some seconds); each rank is then a fork of it, so a test
+of 2 ranks takes about a second instead of the ten of fresh processes. In: an importable function `work(*args)`. Out:
+what each rank returned, by rank; or RanksFailed with the first rank's traceback.
 """
 
 import contextlib
@@ -80,7 +80,7 @@ def _rank(work: Callable[..., Any], args: Any, rank: int, world_size: int, port:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # DeepSpeed and gloo print
     try:
         results.put((rank, True, work(*args)))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - told to the test
         results.put((rank, False, traceback.format_exc()))
     if dist.is_initialized():
         with contextlib.suppress(Exception):

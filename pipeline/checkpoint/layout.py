@@ -1,7 +1,7 @@
 """What lies in a checkpoint, and the arithmetic that makes it free of topology. No torch here.
 
     step_00000120/
-        rank_00000.safetensors ...   1-D fp32 fragments "fp32/NAME", "exp_avg/NAME", "exp_avg_sq/NAME" under logical names
+        rank_00000.safetensors ...   1-D fp32 fragments "fp32/NAME", "exp_avg/NAME", "exp_avg_sq/NAME", logical names
         index.json                   where every fragment lies, sha256 and size of every file, and what the run needs
 
 The folder exists when it is whole: it is written as step_00000120.tmp, hashed and fsynced, the index last, and renamed.
@@ -11,7 +11,7 @@ Geometry. A weight of shape [.., D, ..] that tensor parallelism splits along dim
 gate_up: the halves are split separately) is, flattened, a matrix [rows, width] with rows = prod(shape[:d]) * stride and
 width = numel / rows; shard i of n is its i-th block of width / n columns, flattened. A weight that is not split is one
 row and one shard. A fragment is a range [start, start + length) of one flattened shard: what one rank's ZeRO partition
-owns. So to load one layout from another is to intersect ranges of rows and columns; no name, pattern or gathered tensor.
+owns. So to load one layout from another is to intersect ranges of rows and columns; no pattern, no gathered tensor.
 """
 
 import hashlib
@@ -135,7 +135,9 @@ def _check_complete(path: Path, name: str, parameter: Parameter) -> None:
     """The fragments of each shard lie end to end, without gap or overlap."""
     shard_size = parameter.rows * parameter.width // parameter.tp
     if math.prod(parameter.shape) != parameter.rows * parameter.width:
-        raise ArtifactError(f"{path}: {name} has shape {parameter.shape}, but {parameter.rows} x {parameter.width} elements")
+        raise ArtifactError(
+            f"{path}: {name} has shape {parameter.shape}, but {parameter.rows} x {parameter.width} elements"
+        )
     for tp_index in range(parameter.tp):
         at = 0
         for part in in_order(parameter.parts, tp_index):

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pipeline.checkpoint.agree import agree
@@ -115,7 +115,7 @@ class Reader:
         path = self.folder / self.index.files[rank].name
         try:
             return safe_open(path, framework="pt")
-        except Exception as error:
+        except (OSError, SafetensorError) as error:
             raise ArtifactError(f"{path} cannot be read: {error}") from None
 
 

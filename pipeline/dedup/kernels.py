@@ -1,14 +1,12 @@
 """How the hot loops of this folder are compiled."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def kernel(function: F) -> F:
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """numba, one thread (a worker owns one CPU); kept on disk so that each worker process need not compile anew."""
     try:
         return numba.njit(cache=True)(function)

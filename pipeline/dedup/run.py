@@ -83,6 +83,7 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
         files = committed_files(documents, DOCUMENTS_FILE)
         if not files:
             raise UserError(f"{documents} holds no documents (no *{DOCUMENTS_FILE})")
+        _warn_of_unknown(config, files)
         scratch = folder / SCRATCH
         signed = _sign(config, files, scratch / "signatures", workers)
         table = Signatures(signed)
@@ -154,7 +155,7 @@ def _first_equal(keys: Array) -> Array:
 
 def _source_priority(config: DedupConfig, file: Path) -> tuple[int, str]:
     """Sorts as sources are preferred."""
-    source = _id(file).rpartition("-")[0]
+    source = _source(file)
     listed = config.source_priority
     return (listed.index(source) if source in listed else len(listed), source)
 
@@ -255,3 +256,16 @@ def decide_file(task: DecideTask, folder: Path) -> Counts:
 
 def _id(file: Path) -> str:
     return file.name.removesuffix(DOCUMENTS_FILE)
+
+
+def _source(file: Path) -> str:
+    """The label in "<label>-00003.documents.parquet"."""
+    return _id(file).rpartition("-")[0]
+
+
+def _warn_of_unknown(config: DedupConfig, files: Sequence[Path]) -> None:
+    """Not refused: one list may serve several choices of sources."""
+    sources = {_source(file) for file in files}
+    if unknown := [source for source in config.source_priority if source not in sources]:
+        logger.warning("dedup.source_priority names %s, but the documents are of %s",
+                       ", ".join(unknown), ", ".join(sorted(sources)))  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.core.schema import Document
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import read_documents
 from pipeline.dedup.exact import exact_hash
@@ -49,30 +50,31 @@ def schema(bands: int, rows: int) -> pa.Schema:
 def sign_file(task: SignTask, folder: Path) -> Counts:
     """`signatures.arrow` of one documents file."""
     minhash = MinHash(task.ngram, task.bands, task.rows)
-    rows: list[tuple[bytes, bytes, int, int, bytes]] = []
-    hashes: list[Array] = []
+    columns = schema(task.bands, task.rows)
     num_documents = 0
-    with pa.ipc.new_file(folder / SIGNATURES_FILE[1:], schema(task.bands, task.rows)) as writer:
-
-        def flush() -> None:
-            fixed = [pa.array(column, type=kind) for column, kind in zip(zip(*rows, strict=True), writer_types)]
-            bands = [pa.array(np.ascontiguousarray(column)) for column in np.array(hashes).T]
-            writer.write_batch(pa.record_batch([*fixed, *bands], schema=schema(task.bands, task.rows)))
-            rows.clear()
-            hashes.clear()
-
-        writer_types = schema(task.bands, task.rows).types
+    rows: list[tuple[Any, ...]] = []
+    with pa.ipc.new_file(folder / SIGNATURES_FILE[1:], columns) as writer:
         for document in read_documents(task.documents):
-            signature, num_ngrams = minhash.signature(document.text)
-            size = len(document.text.encode())
-            rows.append((document.doc_id, exact_hash(document.text), size, num_ngrams, signature.tobytes()))
-            hashes.append(minhash.band_hashes(signature))
+            rows.append(_row(document, minhash))
             num_documents += 1
-            if len(rows) >= ROWS_AT_ONCE:
-                flush()
+            if len(rows) == ROWS_AT_ONCE:
+                writer.write_batch(_batch(rows, columns))
+                rows = []
         if rows:
-            flush()
+            writer.write_batch(_batch(rows, columns))
     return {"documents": num_documents}
+
+
+def _row(document: Document, minhash: MinHash) -> tuple[Any, ...]:
+    signature, num_ngrams = minhash.signature(document.text)
+    size = len(document.text.encode())
+    bands = minhash.band_hashes(signature).tolist()
+    return (document.doc_id, exact_hash(document.text), size, num_ngrams, signature.tobytes(), *bands)
+
+
+def _batch(rows: list[tuple[Any, ...]], columns: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array(column, type=kind) for column, kind in zip(zip(*rows, strict=True), columns.types, strict=True)]
+    return pa.record_batch(arrays, schema=columns)
 
 
 class Signatures:

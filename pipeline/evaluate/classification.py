@@ -65,8 +65,8 @@ def tables(scores: dict[str, Any]) -> list[Table]:
     labels = scores["confusion_matrix"]["labels"]
     confusion = Table(title="Confusion (row: true label, column: answer)", title_justify="left")
     confusion.add_column("")
-    for label in labels:
-        confusion.add_column(label, justify="right")
-    for label, counts in zip(labels, scores["confusion_matrix"]["rows"], strict=True):
-        confusion.add_row(label, *(str(count) if count else "·" for count in counts))
+    for number in range(1, len(labels) + 1):
+        confusion.add_column(str(number), justify="right")
+    for number, (label, counts) in enumerate(zip(labels, scores["confusion_matrix"]["rows"], strict=True), start=1):
+        confusion.add_row(f"{number} {label}", *(str(count) if count else "·" for count in counts))
     return [report_table(scores), confusion]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from rich.console import Console
 
 from pipeline.core import plugins
@@ -30,7 +30,7 @@ Task = Annotated[SerializeAsAny[plugins.PluginConfig], BeforeValidator(partial(p
 
 
 class EvaluateConfig(Config):
-    tasks: tuple[Task, ...] = Field(min_length=1)
+    tasks: tuple[Task, ...]
     """Names of tasks, or mappings with `name` and its settings."""
     data: Path | None = None
     """What the tasks are scored on, unless one names its own."""
@@ -44,6 +44,8 @@ def evaluate(
         config = EvaluateConfig(tasks=tuple(tasks), data=data)
     except ValidationError as error:
         raise ConfigError("\n".join(describe(error, EvaluateConfig))) from None
+    if not config.tasks:
+        raise UserError(f"no task to score; known: {', '.join(plugins.names(PACKAGE))}")
     if out.is_file():
         raise UserError(f"--out {out} is a file; name a folder")
     if is_done(out):

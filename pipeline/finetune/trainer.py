@@ -215,4 +215,4 @@ def _reporter(metrics: Path, num_epochs: int) -> "TrainerCallback":
 def _line(entry: dict[str, Any]) -> str:
     clocks = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
     kept = {name: value for name, value in entry.items() if name not in clocks}
-    return json.dumps({"step": kept.pop("step"), **kept}) + "\n"
+    return json.dumps({"step": kept.pop("step"), **dict(sorted(kept.items()))}) + "\n"

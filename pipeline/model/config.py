@@ -24,7 +24,7 @@ class ModelConfig(Config):
     vocab_size: int | None = Field(default=None, gt=0)
     """Size of the tokenizer. Left out, it is the data's; given, it must be the data's."""
     vocab_multiple: int = Field(default=128, gt=0)
-    """The embedding has a multiple of this many rows, whatever tp is; the rows beyond vocab_size take part in nothing."""
+    """The embedding has a multiple of this many rows, whatever tp is; those beyond vocab_size take part in nothing."""
     rope_theta: float = Field(default=10_000.0, gt=0)
     """Base of the rotary position embedding."""
     norm_eps: float = Field(default=1e-5, gt=0)
@@ -34,7 +34,7 @@ class ModelConfig(Config):
     qk_norm: bool = False
     """RMSNorm over each query and key head (Qwen3)."""
     init_std: float = Field(default=0.02, gt=0)
-    """Weights start normal with this deviation; those that write into the residual stream with init_std / sqrt(2 num_layers)."""
+    """Weights start normal with this deviation; output and down projections with a smaller one (weights.py)."""
 
     @property
     def head_size(self) -> int:
@@ -48,7 +48,8 @@ class ModelConfig(Config):
     def _divisible(self) -> Self:
         if self.hidden_size % (2 * self.num_heads):
             raise ValueError(
-                f"hidden_size ({self.hidden_size}) must divide by 2 x num_heads ({self.num_heads}): heads have an even width"
+                f"hidden_size ({self.hidden_size}) must divide by 2 x num_heads ({self.num_heads}), "
+                "as the width of a head is even"
             )
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads ({self.num_heads}) must divide by num_kv_heads ({self.num_kv_heads})")

@@ -140,9 +140,7 @@ def block_parts(qk_norm: bool) -> TransformerLayerSubmodules:
         q_layernorm=head_norm,
         k_layernorm=head_norm,
     )
-    mlp = MLPSubmodules(
-        linear_fc1=tensor_parallel.ColumnParallelLinear, linear_fc2=tensor_parallel.RowParallelLinear
-    )
+    mlp = MLPSubmodules(linear_fc1=tensor_parallel.ColumnParallelLinear, linear_fc2=tensor_parallel.RowParallelLinear)
     return TransformerLayerSubmodules(
         input_layernorm=RMSNorm,
         self_attention=ModuleSpec(SelfAttention, params={"attn_mask_type": AttnMaskType.causal}, submodules=attention),
@@ -194,9 +192,7 @@ class Embedding(nn.Module):
 class Block(nn.Module):
     """One decoder layer. The rotary embedding sits inside, so that the layer needs one input only."""
 
-    def __init__(
-        self, config: TransformerConfig, number: int, seq_len: int, rope_theta: float, qk_norm: bool
-    ) -> None:
+    def __init__(self, config: TransformerConfig, number: int, seq_len: int, rope_theta: float, qk_norm: bool) -> None:
         super().__init__()
         self.layer = TransformerLayer(config, block_parts(qk_norm), layer_number=number)  # counts from 1
         self.rope = RotaryEmbedding(config.kv_channels, 1.0, rotary_base=rope_theta, use_cpu_initialization=True)

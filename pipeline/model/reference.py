@@ -66,7 +66,7 @@ def mlp(weights: Weights, name: str, x_BSH: Tensor) -> Tensor:
 
 
 def rotary(config: ModelConfig, seq_len: int) -> Tensor:
-    """Angles [S, D] of the rotary embedding; the second half of a head repeats the first (arXiv 2104.09864, as in Llama)."""
+    """Angles [S, D] of the rotary embedding (arXiv 2104.09864); the second half of a head repeats the first."""
     rate = config.rope_theta ** -(torch.arange(0, config.head_size, 2).float() / config.head_size)
     angles = torch.outer(torch.arange(seq_len).float(), rate)
     return torch.cat((angles, angles), dim=-1)

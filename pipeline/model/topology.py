@@ -2,8 +2,8 @@
 
 Import this before deepspeed and megatron.core: it is the one place that knows a host may have no GPU.
 
-Rank order, slowest to fastest: pipeline, data, tensor. With tp 2, pp 2, dp 2, rank 5 = pipeline stage 1, data replica 0,
-tensor shard 1. Tensor parallelism talks most, so its ranks are neighbours on one node.
+Rank order, slowest to fastest: pipeline, data, tensor. With tp 2, pp 2, dp 2, rank 5 is pipeline stage 1, data replica
+0, tensor shard 1. Tensor parallelism talks most, so its ranks are neighbours on one node.
 """
 
 import contextlib

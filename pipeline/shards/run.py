@@ -23,11 +23,6 @@ VERSION = 1
 
 def run(config: ShardsConfig, documents: Path, tokenizer: Path, root: Path, workers: Workers) -> Path:
     """The finished folder under `root`. `documents` and `tokenizer` are finished stage folders."""
-    if config.validation_fraction + config.test_fraction >= 1:
-        raise UserError(
-            f"shards: validation_fraction ({config.validation_fraction:g}) and test_fraction "
-            f"({config.test_fraction:g}) leave nothing to train on"
-        )
 
     def body(folder: Path) -> Mapping[str, Any]:
         files = committed_files(documents, DOCUMENTS_FILE)

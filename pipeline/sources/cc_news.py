@@ -57,21 +57,22 @@ def splits(config: SourceConfig, file: InputFile) -> list[Range]:
 
 
 def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
-    num_records = 0
-    position = 0
-    try:
-        for record in ArchiveIterator(str(part.file.path), parse_http=False, fsspec_args=False):
-            num_records += 1
-            position = record.stream_pos
-            if record.record_type == WarcRecordType.response:
-                yield _read_record(config, part.file, record)
-    except OSError as error:
-        if error.errno:  # the disk's, not the file's
-            raise
-        yield broken(config, f"{part.file.name}:{position}", b"", "damaged", f"after {num_records} records: {error}")
-    else:
-        if not num_records:
-            yield broken(config, part.file.name, b"", "damaged", f"{part.file.num_bytes} bytes without a WARC record")
+    num_records = position = 0
+    with open(part.file.path, "rb") as file:  # given a path, the reader would judge the packing by its suffix
+        try:
+            for record in ArchiveIterator(file, parse_http=False):
+                num_records += 1
+                position = record.stream_pos
+                if record.record_type == WarcRecordType.response:
+                    yield _read_record(config, part.file, record)
+        except OSError as error:
+            if error.errno:  # the disk's, not the file's
+                raise
+            detail = f"after {num_records} records: {error}"
+            yield broken(config, f"{part.file.name}:{position}", b"", "damaged", detail)
+            return
+    if not num_records:
+        yield broken(config, part.file.name, b"", "damaged", f"{part.file.num_bytes} bytes without a WARC record")
 
 
 def _read_record(config: SourceConfig, file: InputFile, record: WarcRecord) -> Document | Rejected:

@@ -9,8 +9,10 @@ threads is fixed (unigram sums floats per thread).
 import io
 import re
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import sentencepiece
+from pydantic import Field
 
 from pipeline.core.config import Config
 from pipeline.core.errors import UserError
@@ -21,11 +23,11 @@ PIECE_BYTES = 4000  # a sentence for the trainer; longer lines are cut at a spac
 
 
 class TokenizerConfig(Config):
-    model_type: str = "bpe"
-    """bpe or unigram."""
-    vocab_size: int = 32000
+    model_type: Literal["bpe", "unigram"] = "bpe"
+    """bpe has equal ids in tokenizer.json; of unigram that is not promised (see gate.py)."""
+    vocab_size: int = Field(32000, ge=1)
     """Pieces in all: 4 special, 256 bytes, line end and tab, and the learned ones."""
-    sample_bytes: int = 64 << 20
+    sample_bytes: int = Field(64 << 20, ge=1)
     """Most UTF-8 bytes of documents to train on; drawn by doc_id."""
     seed: int = 0
     """Which documents these are."""
@@ -35,8 +37,6 @@ class TokenizerConfig(Config):
 
 def train(config: TokenizerConfig, texts: Iterable[str]) -> bytes:
     """tokenizer.model; raises UserError when the vocabulary does not suit the texts."""
-    if config.model_type not in ("bpe", "unigram"):
-        raise UserError(f"tokenizer.model_type must be bpe or unigram, not {config.model_type}")
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -1,4 +1,4 @@
-"""What a plan wants to know of prepared data, read from its manifests alone: no token is touched, torch not imported."""
+"""What a plan wants to know of prepared data, from its manifests alone: no token is read, torch is not imported."""
 
 from dataclasses import dataclass
 from pathlib import Path

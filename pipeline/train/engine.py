@@ -1,7 +1,7 @@
 """One model, two DeepSpeed engines, any tp x pp x dp x ZeRO: micro batches in, loss and an optimizer step out.
 
-pp > 1: PipelineModule, ZeRO 0 or 1.  pp = 1: DeepSpeedEngine, ZeRO 0 to 3.  Both run the layers of `model/decoder.py` in
-the same order, from the same seeds, under the same names; so a layout changes the rounding and nothing else, and one
+pp > 1: PipelineModule, ZeRO 0 or 1.  pp = 1: DeepSpeedEngine, ZeRO 0 to 3.  Both run the layers of `model/decoder.py`
+in the same order, from the same seeds, under the same names; so a layout changes the rounding and nothing else, and one
 checkpoint serves them all. What DeepSpeed gets wrong or leaves out is mended here, each with its reason.
 """
 
@@ -375,9 +375,7 @@ def _refresh_training_copy(engine: Any) -> None:
     """Weights that forward computes with, from the fp32 master weights."""
     wrapper = engine.optimizer
     if engine.zero_optimization_stage() == 3:
-        for low, high in zip(
-            wrapper.fp16_partitioned_groups_flat, wrapper.fp32_partitioned_groups_flat, strict=True
-        ):
+        for low, high in zip(wrapper.fp16_partitioned_groups_flat, wrapper.fp32_partitioned_groups_flat, strict=True):
             low.data.copy_(high.data)
         kept = wrapper.persistent_parameters  # small ones stay gathered: they still hold the old values
         if kept:

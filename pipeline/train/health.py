@@ -16,7 +16,9 @@ from pipeline.core.errors import PenstockError, UnhealthyNode, UserError
 logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-LOST_RANK = re.compile(r"Connection closed by peer|Connection reset by peer|Timed out waiting|ncclRemoteError|Broken pipe", re.I)
+LOST_RANK = re.compile(
+    r"Connection closed by peer|Connection reset by peer|Timed out waiting|ncclRemoteError|Broken pipe", re.I
+)
 
 
 class Watch:

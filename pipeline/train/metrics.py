@@ -28,9 +28,11 @@ METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 
 
 class Metrics:
-    """Appends to RUN/metrics.jsonl; on ranks other than 0 it does nothing. `first_step`: steps that are done already."""
+    """Appends to RUN/metrics.jsonl; on ranks other than 0 it does nothing. `first_step`: steps done already."""
 
-    def __init__(self, run: Path, first_step: int, num_steps: int, step_tokens: int, log_every_steps: int, rank: int) -> None:
+    def __init__(
+        self, run: Path, first_step: int, num_steps: int, step_tokens: int, log_every_steps: int, rank: int
+    ) -> None:
         self.num_steps, self.step_tokens, self.log_every_steps = num_steps, step_tokens, log_every_steps
         self.last_validation: tuple[int, float] | None = None
         self._file: IO[str] | None = None

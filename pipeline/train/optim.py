@@ -10,8 +10,9 @@ from pipeline.train.config import OptimConfig
 
 
 def param_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; norm weights do not, as a decayed scale pulls the layer's output to 0. Empty groups are left out."""
-    matrices, vectors = [], []
+    """Matrices decay; norm weights do not, as that would pull a layer's output to 0. Empty groups are left out."""
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for _, parameter in named:
         (vectors if parameter.dim() == 1 else matrices).append(parameter)
     groups: list[dict[str, Any]] = [

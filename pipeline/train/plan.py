@@ -96,12 +96,15 @@ class Plan:
     def describe(self) -> str:
         """For people, a fact per line."""
         epochs = f" = {self.epochs:.2f} epochs" if self.epochs is not None else ""
+        layout = f"tp {self.tp} x pp {self.pp} x dp {self.dp}, ZeRO {self.zero}, on {self.nodes} node(s)"
+        in_all = self.flops_per_token * self.tokens_per_step * self.num_steps
         rows = [
-            ("ranks", f"{self.world_size} = tp {self.tp} x pp {self.pp} x dp {self.dp}, ZeRO {self.zero}, on {self.nodes} node(s)"),
+            ("ranks", f"{self.world_size} = {layout}"),
             ("parameters", f"{self.num_parameters:,} ({self.parameters_per_rank:,} on the fullest rank)"),
             ("vocabulary", f"{self.vocab_size:,}, padded to {self.padded_vocab_size:,}"),
-            ("step", f"{self.tokens_per_step:,} tokens in {self.micro_batches} micro batch(es) per rank; {self.num_steps:,} steps{epochs}"),
-            ("compute", f"{self.flops_per_token:.3e} FLOP per token, {self.flops_per_token * self.tokens_per_step * self.num_steps:.3e} in all"),
+            ("step", f"{self.tokens_per_step:,} tokens in {self.micro_batches} micro batch(es) per rank"),
+            ("steps", f"{self.num_steps:,}{epochs}"),
+            ("compute", f"{self.flops_per_token:.3e} FLOP per token, {in_all:.3e} in all"),
             ("bubble", f"{100 * self.bubble:.0f} % of a step"),
             ("memory", f"{_size(self.total_memory_bytes)} per rank, estimated:"),
             *((f"  {part}", _size(num_bytes)) for part, num_bytes in self.memory_bytes.items()),
@@ -129,7 +132,9 @@ def plan(config: PretrainConfig, world_size: int | None = None) -> Plan:
     stages = _parameters_by_stage(config.model, vocab_size, layout)
     return Plan(
         world_size=ranks,
-        nodes=config.cluster.nodes if ranks == config.cluster.world_size else -(-ranks // config.cluster.ranks_per_node),
+        nodes=config.cluster.nodes
+        if ranks == config.cluster.world_size
+        else -(-ranks // config.cluster.ranks_per_node),
         ranks_per_node=config.cluster.ranks_per_node if ranks >= config.cluster.ranks_per_node else ranks,
         tp=layout.tp,
         pp=layout.pp,
@@ -175,7 +180,10 @@ def _world_size_problems(tp: int, pp: int, world_size: int) -> list[str]:
     if world_size % (tp * pp) == 0:
         return []
     fits = [
-        f"tp={t}, pp={p}" for t in (tp, *_powers_of_two(tp)) for p in (pp, *_powers_of_two(pp)) if world_size % (t * p) == 0
+        f"tp={t}, pp={p}"
+        for t in (tp, *_powers_of_two(tp))
+        for p in (pp, *_powers_of_two(pp))
+        if world_size % (t * p) == 0
     ]
     near = -(-world_size // (tp * pp)) * tp * pp
     return [
@@ -231,8 +239,8 @@ def _batch_problems(config: PretrainConfig, dp: int) -> Iterator[str]:
     if batch.global_batch % at_once:
         near = max(at_once, round(batch.global_batch / at_once) * at_once)
         yield (
-            f"global_batch ({batch.global_batch}) must divide by dp {dp} x micro_batch {batch.micro_batch} = {at_once}; "
-            f"try global_batch={near}"
+            f"global_batch ({batch.global_batch}) must divide by dp {dp} x micro_batch {batch.micro_batch} = "
+            f"{at_once}; try global_batch={near}"
         )
 
 
@@ -250,11 +258,15 @@ def _data_problems(config: PretrainConfig, facts: DataFacts | None) -> Iterator[
 def _vocab_size(model: ModelConfig, facts: DataFacts | None) -> int:
     if facts is None:
         if model.vocab_size is None:
-            raise UserError("the size of the vocabulary is unknown: data.path is not a finished `penstock prepare` folder; "
-                            "name one, or give model.vocab_size")  # fmt: skip
+            raise UserError(
+                "the size of the vocabulary is unknown: data.path is not a finished `penstock prepare` folder; "
+                "name one, or give model.vocab_size"
+            )
         return model.vocab_size
     if model.vocab_size not in (None, facts.vocab_size):
-        raise UserError(f"model.vocab_size ({model.vocab_size}) is not the tokenizer's ({facts.vocab_size}); leave it out")
+        raise UserError(
+            f"model.vocab_size ({model.vocab_size}) is not the tokenizer's ({facts.vocab_size}); leave it out"
+        )
     return facts.vocab_size
 
 
@@ -262,14 +274,16 @@ def _vocab_size(model: ModelConfig, facts: DataFacts | None) -> int:
 
 
 def _parameters_by_stage(model: ModelConfig, vocab_size: int, layout: Layout) -> list[int]:
-    """Parameters of a rank of each pipeline stage; norms are whole on each tensor rank, a tied embedding on both ends."""
+    """Parameters of a rank, by pipeline stage; norms are whole on each tensor rank, a tied embedding on both ends."""
     named = shapes(model, vocab_size)
     own = {name: math.prod(shape) // (layout.tp if len(shape) > 1 else 1) for name, shape in named.items()}
     per_stage = model.num_layers // layout.pp
     stages = [0] * layout.pp
     for name, number in own.items():
         where, _, rest = name.partition(".")
-        stages[int(rest.split(".")[0]) // per_stage if where == "layers" else 0 if where == "embedding" else -1] += number
+        stages[int(rest.split(".")[0]) // per_stage if where == "layers" else 0 if where == "embedding" else -1] += (
+            number
+        )
     if model.tied and layout.pp > 1:
         stages[-1] += own["embedding.weight"]
     return stages

@@ -40,7 +40,7 @@ SUMMARY, RUN, CHECKPOINTS = "summary.json", "run.json", "checkpoints"
 
 
 def pretrain(config: PretrainConfig, out: Path) -> None:
-    """Train to the last step. Raises StoppedOnPurpose, UserError, UnhealthyNode; see the exit codes in core/errors.py."""
+    """Train to the last step. Raises StoppedOnPurpose, UserError, UnhealthyNode (exit codes: core/errors.py)."""
     if is_finished(config, out):
         if os.environ.get("RANK", "0") == "0":
             logger.info("%s is finished: step %d of %d; nothing to do", out, config.steps, config.steps)
@@ -77,7 +77,9 @@ def is_finished(config: PretrainConfig, out: Path) -> bool:
     except FileNotFoundError:
         return False
     except (ValueError, KeyError) as error:
-        raise ArtifactError(f"{out / SUMMARY} is damaged ({error!r}); remove it to go on from the checkpoints") from None
+        raise ArtifactError(
+            f"{out / SUMMARY} is damaged ({error!r}); remove it to go on from the checkpoints"
+        ) from None
 
 
 # ---- the parts
@@ -100,7 +102,7 @@ def _train(config: PretrainConfig, out: Path, made: Plan, topology: "Topology") 
     data = config.data
     train_data = Loader(data.path, split=TRAIN, seq_len=data.seq_len, seed=data.seed, mixture=data.mixture)
     validation_data = Loader(data.path, split=VALIDATION, seq_len=data.seq_len, seed=data.seed)
-    facts = {
+    facts: dict[str, Any] = {
         "vocab_size": train_data.vocab_size,
         "tokenizer_sha256": train_data.tokenizer_sha256,
         "data_fingerprint": train_data.fingerprint,

@@ -14,11 +14,11 @@ import pytest
 
 from pipeline.core.config import load
 from pipeline.core.errors import ArtifactError, ConfigError, UserError
-from pipeline.core.manifest import committed_files, read_manifest
+from pipeline.core.manifest import committed_files, read_manifest, verify
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
-from pipeline.dedup.run import DecideTask, DedupConfig, decide_file, run
+from pipeline.dedup.run import VERDICTS, DecideTask, DedupConfig, decide_file, run
 from tests.dedup.documents import docstrings, documents, write_stage
 
 
@@ -133,6 +133,21 @@ def test_same_bytes_with_one_worker(
     assert (one / "manifest.json").read_bytes() == (two / "manifest.json").read_bytes()
 
 
+def test_a_half_done_stage_is_resumed_to_the_same_bytes(
+    corpus: list[Document], workers: Workers, tmp_path: Path
+) -> None:
+    clean = write_stage(tmp_path, in_files(corpus, 2, 6))
+    folder = run(DedupConfig(), clean, tmp_path, workers)
+    before = (folder / "manifest.json").read_bytes()
+    (folder / "manifest.json").unlink()
+    (folder / "receipts" / "web-00000.json").unlink()
+    (folder / "scratch/signatures").mkdir(parents=True)
+    (folder / "scratch/ranks.npy").write_bytes(b"torn")
+    assert run(DedupConfig(), clean, tmp_path, workers) == folder
+    assert (folder / "manifest.json").read_bytes() == before
+    assert verify(folder) == []
+
+
 def test_a_record_read_twice_is_kept_once(workers: Workers, tmp_path: Path) -> None:
     texts = long_texts(3)
     once = documents("web", texts)
@@ -179,10 +194,16 @@ def test_empty_files_and_empty_corpora(workers: Workers, tmp_path: Path) -> None
         run(DedupConfig(), write_stage(tmp_path / "none", {}), tmp_path, workers)
 
 
+def test_an_unknown_source_in_the_priorities_is_warned_of(
+    workers: Workers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = write_stage(tmp_path, {"books-00000": documents("books", ["one text"])})
+    run(DedupConfig(source_priority=("boks", "books")), clean, tmp_path, workers)
+    assert "dedup.source_priority names boks, but the documents are of books" in caplog.text
+
+
 def test_documents_that_changed_meanwhile_are_refused(tmp_path: Path) -> None:
     clean = write_stage(tmp_path, {"a-00000": documents("a", ["one"])})
-    from pipeline.dedup.run import VERDICTS
-
     row = {"doc_id": b"x" * 16, "fate": 0, "survivor": b"x" * 16, "jaccard": 1.0, "cluster_size": 1}
     with pa.ipc.new_file(tmp_path / "verdicts.arrow", VERDICTS) as writer:
         writer.write_table(pa.Table.from_pylist([row], schema=VERDICTS))

@@ -1,4 +1,4 @@
-from tests.models import base, tokenizer_files
+from tests.models import base, one_thread, tokenizer_files
 from tests.prepared import prepared
 
-__all__ = ["base", "prepared", "tokenizer_files"]
+__all__ = ["base", "one_thread", "prepared", "tokenizer_files"]

@@ -1,3 +1,4 @@
+from tests.models import one_thread
 from tests.prepared import prepared
 
-__all__ = ["prepared"]
+__all__ = ["one_thread", "prepared"]

@@ -1,3 +1,3 @@
-from tests.models import base, tokenizer_files
+from tests.models import base, one_thread, tokenizer_files
 
-__all__ = ["base", "tokenizer_files"]
+__all__ = ["base", "one_thread", "tokenizer_files"]

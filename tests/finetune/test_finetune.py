@@ -31,15 +31,22 @@ def read(out: Path) -> dict[str, Any]:
     return json.loads((out / "results.json").read_bytes())
 
 
-@pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 8, "dropout": 0.05}], ids=["full", "lora"])
-def test_it_learns_what_a_few_words_tell(base: Path, toy: Path, tmp_path: Path, method: Any) -> None:
-    epochs, lr = (6, 3e-3) if method == "full" else (10, 6e-3)
+@pytest.mark.parametrize(
+    ("method", "num_rows", "epochs", "lr"),
+    [("full", 200, 6, 3e-3), ({"name": "lora", "rank": 8, "dropout": 0.05}, 600, 5, 2e-2)],
+    ids=["full", "lora"],
+)
+def test_it_learns_what_a_few_words_tell(
+    base: Path, tmp_path: Path, method: Any, num_rows: int, epochs: int, lr: float
+) -> None:
+    toy = write_jsonl(tmp_path / "toy.jsonl", toy_rows(num_rows))
     out = finetune(config(base, toy, method=method, epochs=epochs, lr=lr), tmp_path / "out")
     results = read(out)
     assert results["majority_accuracy"] == 0.7
     assert results["accuracy"] >= 0.9
     assert results["macro_f1"] >= 0.9
-    assert results["num_rows_by_split"] == {"train": 120, "validation": 40, "test": 40}
+    fifth = num_rows // 5
+    assert results["num_rows_by_split"] == {"train": 3 * fifth, "validation": fifth, "test": fifth}
     assert results["epochs"] == epochs
 
     predictions = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
@@ -54,7 +61,7 @@ def test_it_learns_what_a_few_words_tell(base: Path, toy: Path, tmp_path: Path, 
     assert len(validation) == results["epochs"]
     assert min(row["eval_loss"] for row in validation) == results["validation_loss"]
     assert verify(out) == []
-    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "toy.jsonl"}
     if method == "full":
         assert results["num_trained_parameters"] == results["num_parameters"]
         assert not (out / "adapter").exists()
@@ -214,7 +221,7 @@ def rows_with(**changes: Any) -> list[dict[str, Any]]:
         (rows_with(), {"task": {"name": "sequence_classification", "labels": ["fruit", "toys"]}},
          r"label 'tools' \(train\) is not among the labels of the config: fruit, toys"),
         ([row | {"label": "fruit"} for row in toy_rows(50)], {}, "all training rows have the label 'fruit'"),
-        ([row | {"split": "train"} for row in toy_rows(50)], {}, r"no rows to test \(train \d+, validation \d, test 0\)"),
+        ([row | {"split": "train"} for row in toy_rows(50)], {}, r"no rows to test \(train \d+, .*, test 0\)"),
         ([row | {"split": "test"} for row in toy_rows(50)], {}, "no rows to train on"),
         (rows_with(), {"max_length": 65}, r"max_length \(65\) is beyond the 64 tokens that the model sees; try 64"),
     ],
@@ -266,10 +273,8 @@ def test_mistakes_in_the_config(tmp_path: Path) -> None:
     file.write_text("task: sequence_clasification\nmodel: m\ndata: {path: a, train: b, test: c}\nmetod: lora\n")
     with pytest.raises(ConfigError) as caught:
         load(FinetuneConfig, file, ["method.name=lora", "method.rank=0", "batch_size=9", "micro_batch_size=2"])
-    text = str(caught.value)
-    assert (
-        "task: no plugin 'sequence_clasification' in pipeline.finetune; did you mean 'sequence_classification'?" in text
-    )
+    text, package = str(caught.value), "pipeline.finetune"
+    assert f"task: no plugin 'sequence_clasification' in {package}; did you mean 'sequence_classification'?" in text
     assert "data: give either path (one file) or train, validation and test, not both" in text
     assert "metod: unknown key; did you mean 'method'?" in text
     assert "rank: Input should be greater than 0" in text
@@ -278,9 +283,10 @@ def test_mistakes_in_the_config(tmp_path: Path) -> None:
         load(FinetuneConfig, file)
     with pytest.raises(ConfigError, match=r"batch_size \(9\) must divide by micro_batch_size \(2\)"):
         load(FinetuneConfig, file, ["data=rows.jsonl"])
+    file.write_text("task: sequence_classification\nmodel: m\n")
     fractions = "data={path: a, validation_fraction: 0.5, test_fraction: 0.5}"
     with pytest.raises(ConfigError, match="leave nothing to train on"):
-        load(FinetuneConfig, file, [fractions, "batch_size=8"])
+        load(FinetuneConfig, file, [fractions])
 
 
 @pytest.mark.parametrize("name", ["topics", "topics_lora", "rotten_tomatoes"])

@@ -7,16 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.errors import ArtifactError, UserError
+from pipeline.core.config import load
+from pipeline.core.errors import ArtifactError, ConfigError, UserError
 from pipeline.core.manifest import committed_files, read_manifest, verify
 from pipeline.core.schema import DOC_TABLE, LEDGER
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
 from pipeline.shards import run
 from pipeline.shards.read import TokenFile
-from pipeline.shards.write import EncodeTask, ShardsConfig, encode_file
+from pipeline.shards.write import EncodeTask, ShardsConfig, dtype_of, encode_file
 from pipeline.tokenizer.tokenizer import Tokenizer
 from tests.dedup.documents import documents, write_stage
+from tests.shards.copies import copy
 
 
 def read_arrow(path: Path) -> pa.Table:
@@ -110,6 +112,21 @@ def test_same_bytes_again_and_with_one_worker(
     assert (again / "manifest.json").stat().st_mtime_ns == before
 
 
+def test_a_half_done_stage_is_resumed_to_the_same_bytes(
+    shards: Path, clean: Path, tokenizer: Path, config: ShardsConfig, workers: Workers, tmp_path: Path
+) -> None:
+    folder = copy(shards, tmp_path / shards.name)
+    (folder / "manifest.json").unlink()
+    (folder / "receipts" / "manual-00001.json").unlink()
+    for file in folder.glob("manual-00001.*"):
+        file.write_bytes(b"torn")
+    kept = (folder / "manual-00000.ledger.parquet").stat().st_mtime_ns
+    assert run.run(config, clean, tokenizer, tmp_path, workers) == folder
+    assert (folder / "manifest.json").read_bytes() == (shards / "manifest.json").read_bytes()
+    assert verify(folder) == []
+    assert (folder / "manual-00000.ledger.parquet").stat().st_mtime_ns == kept
+
+
 def test_a_document_keeps_its_split_when_others_come_and_go() -> None:
     config = ShardsConfig(validation_fraction=0.2, test_fraction=0.1, seed=9)
     splits = [config.split_of(number.to_bytes(16, "big")) for number in range(5000)]
@@ -120,9 +137,7 @@ def test_a_document_keeps_its_split_when_others_come_and_go() -> None:
         assert split == "train" or larger.split_of(number.to_bytes(16, "big")) == split
 
 
-def test_a_large_vocabulary_is_int32(tmp_path: Path) -> None:
-    from pipeline.shards.write import dtype_of
-
+def test_a_large_vocabulary_is_int32() -> None:
     assert [dtype_of(size) for size in (1000, 65_536, 65_537)] == ["uint16", "uint16", "int32"]
 
 
@@ -141,8 +156,8 @@ def test_a_document_that_does_not_come_back_is_an_error_that_names_it(
 
 
 def test_refusals(clean: Path, tokenizer: Path, workers: Workers, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"validation_fraction \(0.6\) and test_fraction \(0.4\) leave nothing"):
-        run.run(ShardsConfig(validation_fraction=0.6, test_fraction=0.4), clean, tokenizer, tmp_path, workers)
+    with pytest.raises(ConfigError, match=r"validation_fraction \(0\.6\) and test_fraction \(0\.4\) leave nothing"):
+        load(ShardsConfig, None, ["validation_fraction=0.6", "test_fraction=0.4"])
     empty = write_stage(tmp_path, {})
     with pytest.raises(UserError, match="holds no documents"):
         run.run(ShardsConfig(), empty, tokenizer, tmp_path, workers)

@@ -13,7 +13,8 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.errors import ArtifactError, UserError
+from pipeline.core.config import load
+from pipeline.core.errors import ArtifactError, ConfigError, UserError
 from pipeline.core.manifest import read_manifest
 from pipeline.tokenizer import gate, huggingface
 from pipeline.tokenizer.run import run, write_tokenizer
@@ -182,13 +183,17 @@ def test_shortest_failing_part() -> None:
     [
         ({"vocab_size": 90000}, docstrings()[:20], r"vocab_size \(90,000\) is too large .* set it to \d+ or less"),
         ({"vocab_size": 200}, docstrings()[:20], r"vocab_size \(200\) is too small .* set it to \d+ or more"),
-        ({"model_type": "word"}, ["a"], "model_type must be bpe or unigram, not word"),
         ({}, ["", "\n"], "there is no text to train a tokenizer on"),
     ],
 )
 def test_mistakes_in_training(config: dict[str, Any], texts: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         train(TokenizerConfig(**config), texts)
+
+
+def test_config_bounds() -> None:
+    with pytest.raises(ConfigError, match="model_type: Input should be 'bpe' or 'unigram'"):
+        load(TokenizerConfig, None, ["model_type=word"])
 
 
 def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,13 @@ def write_shards(root: Path, seed: int = 0) -> Path:
         for source, documents in (("left", 160), ("right", 80)):
             for split, number in (("train", documents), ("validation", documents // 6)):
                 entries += _write_split(folder, source, split, number, random)
-        return {"dtype": "uint16", "vocab_size": VOCAB_SIZE, "eos_id": EOS, "tokenizer_sha256": "5" * 64, "shards": entries}
+        return {
+            "dtype": "uint16",
+            "vocab_size": VOCAB_SIZE,
+            "eos_id": EOS,
+            "tokenizer_sha256": "5" * 64,
+            "shards": entries,
+        }
 
     return run_stage(STAGE, 1, {"seed": seed}, {}, root, body)
 
@@ -44,7 +50,11 @@ def _write_split(
     for _ in range(num_documents):
         ids = [int(random.integers(1, VOCAB_SIZE))]
         while len(ids) < 99:
-            ids.append((ids[-1] * 7 + 3) % (VOCAB_SIZE - 1) + 1 if random.random() < 0.8 else int(random.integers(1, VOCAB_SIZE)))
+            ids.append(
+                (ids[-1] * 7 + 3) % (VOCAB_SIZE - 1) + 1
+                if random.random() < 0.8
+                else int(random.integers(1, VOCAB_SIZE))
+            )
         writer.append(random.bytes(16), np.array([*ids, EOS], dtype=np.uint16))
     counts = writer.close()
     return [

@@ -156,10 +156,10 @@ BREAKAGES: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
 }
 
 
-def logits(layout: Layout) -> torch.Tensor:
+def logits(layout: Layout) -> list[list[list[float]]]:
     """Of a fresh model, for the same tokens in every layout."""
     tokens, _ = micro_batches(0, 0, 1, config_for(layout).batch.micro_batch)[0]
-    return start(layout).engine.logits(tokens)
+    return start(layout).engine.logits(tokens).tolist()
 
 
 def save_and_go_on(layout: Layout, source: Path | None, target: Path) -> Curve:

@@ -1,0 +1,161 @@
+"""Unicode, language, boilerplate, personal data: each rule on both sides of its edge."""
+
+import socket
+from typing import Any
+
+import pytest
+
+from pipeline.clean import boilerplate, language, pii, unicode
+from pipeline.clean.verdict import Drop, Replace, Verdict
+from pipeline.clean.words import split
+from pipeline.core.schema import Document
+
+ENGLISH = "The old weir above the town mill was opened on Friday, after a winter in which the river had risen twice. "
+GERMAN = "Das alte Wehr über der Stadtmühle wurde am Freitag geöffnet, nachdem der Fluss im Winter gestiegen war. "
+
+
+def document(text: str) -> Document:
+    return Document(b"0" * 16, "test", "key", "file:0", text)
+
+
+def replaced(verdict: Verdict) -> Replace:
+    assert isinstance(verdict, Replace)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "repaired"),
+    [
+        ("a\r\nb\rc\fd\u2028e\x85f", "a\nb\nc\nd\ne\nf"),
+        ("a\x00b\x07c\x7fd", "abcd"),
+        ("a\u202eb\u2066c\u200bd\u00ade\ufefff", "abcdef"),
+        ("naÃ¯ve cafÃ©", "naïve café"),
+        ("cafe\u0301", "café"),
+        ("\u2581word\u2581", "_word_"),
+        ("a\u00a0b\u2009c\u202fd", "a b c d"),
+        ("a  \t\nb \n", "a\nb\n"),
+        ("a\n\n\n\n\nb", "a\n\n\nb"),
+        ("ﬁnd the oﬃce", "find the office"),
+    ],
+)
+def test_unicode_repairs(text: str, repaired: str) -> None:
+    verdict = replaced(unicode.build(unicode.Config())(document(text)))
+    assert (verdict.document.text, verdict.edit) == (repaired, "unicode")
+    assert unicode.repair(repaired) == repaired
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain\n\n\ntext\twith <b>&amp;</b>",
+        "“curly” ‘quotes’ — and … dashes",
+        "ｆｕｌｌ 한국어 日本語 👩‍👩‍👧 नमस्ते",
+        "don’t",
+    ],
+)
+def test_good_unicode_is_not_an_edit(text: str) -> None:
+    assert unicode.build(unicode.Config())(document(text)) is None
+
+
+def test_language_keeps_english_and_drops_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the language filter opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    identify = language.build(language.Config())
+    verdict = replaced(identify(document(ENGLISH * 3)))
+    assert (verdict.document.language, verdict.edit, verdict.document.text) == ("en", "", ENGLISH * 3)
+    dropped = identify(document(GERMAN * 3))
+    assert isinstance(dropped, Drop)
+    assert dropped.reason == "language"
+    assert dropped.detail in ("de 0.99", "de 1.00")
+    assert replaced(language.build(language.Config(keep=()))(document(GERMAN * 3))).document.language == "de"
+
+
+def test_language_score_has_an_edge() -> None:
+    score = float(replaced(language.build(language.Config())(document(ENGLISH))).detail.split()[1])
+    assert isinstance(language.build(language.Config(min_score=score - 0.01))(document(ENGLISH)), Replace)
+    assert isinstance(language.build(language.Config(min_score=min(1.0, score + 0.01)))(document(ENGLISH)), Drop)
+
+
+def test_language_looks_at_the_whole_text() -> None:
+    assert language.sample("a\nb", 100) == "a b"
+    sampled = language.sample("".join(chr(ord("a") + number // 1000) for number in range(8000)), 400)
+    assert {sampled[0], sampled[-1]} == {"a", "h"}
+    assert len(sampled) <= 403
+    mostly_german = document("Home | News | Sport | Read more about the weather\n" + GERMAN * 50)
+    assert isinstance(language.build(language.Config())(mostly_german), Drop)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["We use cookies to improve your experience.", "Accept all cookies", "Share", "Share on Facebook", "Tweet",
+     "Facebook Twitter | LinkedIn", "Read more…", "Click here to subscribe", "Follow us on Twitter", "Advertisement",
+     "Sign up", "Sign in to continue", "Most read", "Related stories", "Leave a comment", "12 Comments",
+     "© 2026 The Courier", "Copyright 2026 The Courier. All rights reserved.", "Home | News | Sport | Business",
+     "Privacy Policy", "Skip to content", "3 min read", "- Share"],
+)  # fmt: skip
+def test_boilerplate_lines(line: str) -> None:
+    assert boilerplate.is_boilerplate(line)
+    verdict = replaced(boilerplate.build(boilerplate.Config())(document(f"A story.\n\n{line}\n\nIts end.")))
+    assert (verdict.document.text, verdict.edit) == ("A story.\n\nIts end.", "boilerplate")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["The browser stores cookies that a server sends, and returns them with every request.", "close", "register",
+     "Register a callback for the event.", "Log in to the hub before you push a model to it, or pass a token.",
+     "Share prices fell on Monday.", "Accept the proposal.", "To read more than one file, pass a list.",
+     "Print the sum of a and b", "Copyright law protects authors.",
+     "We use cookies " + "very " * 20 + "much.", "a | b"],
+)  # fmt: skip
+def test_text_is_not_boilerplate(line: str) -> None:
+    assert not boilerplate.is_boilerplate(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Write to jane.doe+x@mail.example.com.", "Write to [EMAIL]."),
+        ("<a_b@example.org>, o'neil@x.co.uk", "<[EMAIL]>, [EMAIL]"),
+        ("Call +1 415 555 0100 or (415) 555-0100.", "Call [PHONE] or [PHONE]."),
+        ("415-555-0100, +44 20 7946 0958; +4930123456", "[PHONE], [PHONE]; [PHONE]"),
+        ("from 203.0.113.9, 8.8.8.8.", "from [IP], [IP]."),
+    ],
+)
+def test_personal_data_is_masked(text: str, masked: str) -> None:
+    verdict = replaced(pii.build(pii.Config())(document(text)))
+    assert (verdict.document.text, verdict.edit) == (masked, "pii")
+    assert pii.mask(masked, pii.Config()) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["@decorator and a @ b, user@localhost", "127.0.0.1 10.0.0.1 192.168.1.1 172.16.0.1 0.0.0.0 255.255.255.0",
+     "version 1.2.3.4.5, 1.2.3, 256.1.1.1", "in 1914-1918 and 2020-01-02, 1,000,000", "3.14159265358979",
+     "pages 123-456, ISBN 978-3-16-148410-0", "+12 points", "x = 4155550100"],
+)  # fmt: skip
+def test_other_numbers_are_not(text: str) -> None:
+    assert pii.build(pii.Config())(document(text)) is None
+
+
+def test_pii_kinds_can_be_left_out() -> None:
+    text = "a@b.example 8.8.8.8 +1 415 555 0100"
+    assert pii.mask(text, pii.Config(email=False)) == "a@b.example [IP] [PHONE]"
+    assert pii.mask(text, pii.Config(phone=False, ip=False)) == "[EMAIL] 8.8.8.8 +1 415 555 0100"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The dam, (old) well-known.", "The dam old well-known"),
+        ("don't numpy.linalg 3.14 and/or f(x)", "don't numpy.linalg 3.14 and/or f x"),
+        ("a — b ... c | -- end...", "a — b ... c | -- end"),
+        ("naïve café don’t", "naïve café don’t"),
+        ("日本語 text かな", "日 本 語 text か な"),
+        ("नमस्ते दुनिया", "नमस्ते दुनिया"),
+        ("  \n ", ""),
+    ],
+)
+def test_words(text: str, words: str) -> None:
+    assert " ".join(split(text)) == words

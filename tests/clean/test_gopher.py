@@ -1,0 +1,197 @@
+"""Gopher's rules: both sides of every threshold, and the same decisions as datatrove's filters on real prose."""
+
+import inspect
+import json
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.clean import quality, repetition
+from pipeline.clean.quality import check as check_quality
+from pipeline.clean.repetition import check as check_repetition
+from pipeline.clean.words import split
+
+WORDS = ["water", "river", "stone", "bridge", "mill", "wheel", "gate", "channel", "winter", "spring"]
+# datatrove's reason -> ours
+QUALITY = {
+    "gopher_short_doc": "gopher_short", "gopher_long_doc": "gopher_long",
+    "gopher_below_avg_threshold": "gopher_word_length", "gopher_above_avg_threshold": "gopher_word_length",
+    "gopher_too_many_hashes": "gopher_symbols", "gopher_too_many_ellipsis": "gopher_symbols",
+    "gopher_too_many_bullets": "gopher_bullets", "gopher_too_many_end_ellipsis": "gopher_ellipsis",
+    "gopher_below_alpha_threshold": "gopher_alpha", "gopher_enough_stop_words": "gopher_stop_words",
+}  # fmt: skip
+REPETITION = {
+    "dup_para_frac": "gopher_dup_paragraphs", "dup_para_char_frac": "gopher_dup_paragraph_chars",
+    "dup_line_frac": "gopher_dup_lines", "dup_line_char_frac": "gopher_dup_line_chars",
+    **{f"top_{n}_gram": f"gopher_top_{n}gram" for n in (2, 3, 4)},
+    **{f"duplicated_{n}_n_grams": f"gopher_dup_{n}gram" for n in range(5, 11)},
+}  # fmt: skip
+
+
+def quality_reason(text: str, **settings: Any) -> str:
+    found = check_quality(text, split(text), quality.Config(**settings))
+    return found.reason if found else ""
+
+
+def repetition_reason(text: str, **settings: Any) -> str:
+    found = check_repetition(text, split(text), repetition.Config(**settings))
+    return found.reason if found else ""
+
+
+def prose(num_words: int, *more: str) -> str:
+    return " ".join(["the", "and", *more, *(WORDS[number % 10] for number in range(num_words - 2 - len(more)))])
+
+
+def lines(*shares: tuple[str, int]) -> str:
+    """Lines of prose in the given numbers; "{}" in a pattern becomes eight words."""
+    return "\n".join(pattern.format(prose(8)) for pattern, number in shares for _ in range(number))
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "reason"),
+    [
+        (prose(50), prose(49), "gopher_short"),
+        (prose(100_000), prose(100_001), "gopher_long"),
+        ("the and big dam " * 20, "the and a b dam " * 20, "gopher_word_length"),
+        ("the and " + "abcdefghij " * 60, "the and " + "abcdefghijk " * 60, "gopher_word_length"),
+        (prose(90) + " #" * 10, prose(88) + " #" * 10, "gopher_symbols"),
+        (prose(90) + " ..." * 10 + " x", prose(88) + " …" * 10 + " x", "gopher_symbols"),
+        (lines(("- {}", 9), ("{}", 1)), lines(("• {}", 19), ("{}", 1)), "gopher_bullets"),
+        (lines(("{}...", 3), ("{}", 7)), lines(("{}…", 4), ("{}", 6)), "gopher_ellipsis"),
+        (prose(80) + " 1234" * 20, prose(79) + " 1234" * 21, "gopher_alpha"),
+        (prose(60), prose(60).replace("and", "The"), "gopher_stop_words"),
+    ],
+)
+def test_quality_thresholds(good: str, bad: str, reason: str) -> None:
+    assert quality_reason(good) == ""
+    assert quality_reason(bad) == reason
+
+
+def test_quality_limits_are_configurable() -> None:
+    assert quality_reason(prose(100_001), max_words=None) == ""
+    assert quality_reason("one two", min_words=0, min_stop_words=0) == ""
+    assert quality_reason("", min_words=0) == "gopher_short"
+
+
+def distinct(num_words: int, start: int = 0) -> str:
+    """Words of six letters of which no two are equal."""
+    return " ".join(
+        "".join(chr(97 + number // 26**k % 26) for k in range(6)) for number in range(start, start + num_words)
+    )
+
+
+def pieces(separator: str, repeated: str, times: int, num_others: int, words: int = 30) -> str:
+    others = [distinct(words, start=1000 * number) for number in range(1, num_others + 1)]
+    return separator.join([*others, *[repeated] * times])
+
+
+NO_NGRAMS: dict[str, Any] = {"max_top_ngrams": {}, "max_dup_ngrams": {}}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "reason"),
+    [
+        (pieces("\n\n", "a", 4, 7), pieces("\n\n", "a", 5, 7), "gopher_dup_paragraphs"),
+        (pieces("\n\n", distinct(30), 2, 4), pieces("\n\n", distinct(40), 2, 3), "gopher_dup_paragraph_chars"),
+        (pieces("\n", "a", 4, 7), pieces("\n", "a", 5, 7), "gopher_dup_lines"),
+        (pieces("\n", distinct(30), 2, 4), pieces("\n", distinct(40), 2, 3), "gopher_dup_line_chars"),
+    ],
+)
+def test_repeated_lines_and_paragraphs(good: str, bad: str, reason: str) -> None:
+    off = NO_NGRAMS | ({"max_dup_paragraphs": 1, "max_dup_paragraph_chars": 1} if "line" in reason else {})
+    assert repetition_reason(good, **off) == ""
+    assert repetition_reason(bad, **off) == reason
+
+
+@pytest.mark.parametrize(("n", "most"), [(2, 0.20), (3, 0.18), (4, 0.16)])
+def test_the_most_frequent_ngram(n: int, most: float) -> None:
+    only: dict[str, Any] = {"max_top_ngrams": {n: most}, "max_dup_ngrams": {}}
+    turns = " ".join(f"{distinct(n)} {distinct(3, start=100 + 10 * turn)}" for turn in range(5))
+    num_chars = (7 * n - 1) * 5  # of the five equal n-grams of six-letter words
+    num_edge = int((num_chars / most - len(turns)) / 7)  # further words that make them about the limit
+    for num_words, reason in ((num_edge + 2, ""), (num_edge - 2, f"gopher_top_{n}gram")):
+        text = f"{turns} {distinct(num_words, start=1000)}"
+        assert (num_chars / len(text) > most) == bool(reason)
+        assert repetition_reason(text, **only) == reason
+
+
+@pytest.mark.parametrize(("n", "most"), [(5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10)])
+def test_repeated_ngrams(n: int, most: float) -> None:
+    only: dict[str, Any] = {"max_top_ngrams": {}, "max_dup_ngrams": {n: most}}
+    num_edge = int(6 * n / most / 7)  # words of a text in which one repetition is about the limit
+    for num_words, reason in ((num_edge + 3, ""), (num_edge - 3, f"gopher_dup_{n}gram")):
+        text = f"{distinct(n)} {distinct(num_words - 2 * n, start=1000)} {distinct(n)}"
+        assert (6 * n / len(text) > most) == bool(reason)
+        assert repetition_reason(text, **only) == reason
+    assert repetition_reason(f"{distinct(n - 1)} {distinct(3, start=99)} {distinct(n - 1)}", **only) == ""
+
+
+def test_empty_text_repeats_nothing() -> None:
+    assert repetition_reason("") == ""
+
+
+def docstrings() -> Iterator[str]:
+    for name in ("argparse", "datetime", "decimal", "numpy", "numpy.linalg", "pandas", "pydantic", "pyarrow", "typing"):
+        try:
+            module = import_module(name)
+        except ImportError:
+            continue
+        for _, member in sorted(inspect.getmembers(module), key=lambda pair: pair[0]):
+            yield inspect.getdoc(member) or ""
+
+
+def assert_equal_decisions(texts: list[str], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """datatrove asks a tokenizer for its words; here that is our splitter."""
+    filters = {
+        "quality": import_module("datatrove.pipeline.filters.gopher_quality_filter"),
+        "repetition": import_module("datatrove.pipeline.filters.gopher_repetition_filter"),
+    }
+    for module in filters.values():
+        monkeypatch.setattr(module, "split_into_words", lambda text, language: list(split(text)))
+    Theirs = import_module("datatrove.data").Document
+    their_quality = filters["quality"].GopherQualityFilter()
+    their_repetition = filters["repetition"].GopherRepetitionFilter()
+    seen: Counter[str] = Counter()
+    for text in texts:
+        for theirs, names, ours in (
+            (their_quality, QUALITY, quality_reason(text)),
+            (their_repetition, REPETITION, repetition_reason(text)),
+        ):
+            if not text:
+                continue  # datatrove divides by its length
+            answer = theirs.filter(Theirs(text=text, id="0"))
+            expected = "" if answer is True else names[answer[1]]
+            assert ours == expected, text[:300]
+            seen[ours] += 1
+    return seen
+
+
+def test_decisions_equal_datatrove_on_docstrings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = assert_equal_decisions(sorted(set(docstrings())), monkeypatch)
+    assert seen[""] > 200
+    assert len(seen) >= 6, seen
+
+
+def test_decisions_equal_datatrove_on_made_up_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [
+        " ".join(distinct(words, start * 7) for start in range(repeats)) + separator + prose(fill)
+        for words in (3, 6, 12) for repeats in (2, 5, 20) for separator in (" ", "\n", "\n\n") for fill in (5, 40, 200)
+    ]  # fmt: skip
+    texts += [separator.join([distinct(n)] * times) for n in (1, 4, 9) for times in (2, 9) for separator in (" ", "\n")]
+    assert len(assert_equal_decisions(texts, monkeypatch)) >= 6
+
+
+@pytest.mark.real
+def test_decisions_equal_datatrove_on_real_texts(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.sources.reading import read_all
+
+    pages, _ = read_all("cc_news", real_data, "news/CC-NEWS*.warc.gz", "news/dolma*.warc.gz")
+    articles, _ = read_all("wikipedia", real_data, "wikipedia/enwiki-table*", "wikipedia/ltgwiki*")
+    documents = [*pages.values(), *list(articles.values())[:400]]
+    seen = assert_equal_decisions([document.text for document in documents], monkeypatch)
+    assert seen[""] > 300
+    assert len(seen) >= 8, json.dumps(seen)

@@ -1,0 +1,150 @@
+"""The stage: files found or refused, conservation, the same bytes for any number of workers, errors that stop it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from pipeline.core.config import Config, load
+from pipeline.core.errors import ConfigError, UserError
+from pipeline.core.manifest import read_manifest
+from pipeline.core.plugins import parse
+from pipeline.core.shard_map import Workers
+from pipeline.core.tables import read_documents
+from pipeline.sources.base import PACKAGE, SourceConfig, Sources, group
+from pipeline.sources.run import _splits, find_files, read_split, run
+
+
+class Section(Config):
+    sources: Sources
+
+
+def source(name: str = "jsonl", **settings: object) -> SourceConfig:
+    config = parse(PACKAGE, {"name": name, **settings})
+    assert isinstance(config, SourceConfig)
+    return config
+
+
+def write_lines(path: Path, good: int, broken: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"text": f"document {number}"}) for number in range(good)] + ["{"] * broken
+    path.write_text("".join(f"{line} \n" for line in lines))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_stage_counts_every_record_and_writes_the_same_bytes_again(tmp_path: Path, workers: Workers) -> None:
+    write_lines(tmp_path / "in/a.jsonl", good=50, broken=2)
+    write_lines(tmp_path / "in/b/b.jsonl", good=5)
+    (tmp_path / "in/c.txt").write_text("A book, and not a long one. \ud83d".encode("utf-8", "replace").decode())
+    config = [source(), source("bookcorpus", label="books", paths=["*.txt"])]
+    folder = run(config, tmp_path / "in", tmp_path / "first", workers)
+    counts = read_manifest(folder).counts
+    assert (counts["in"], counts["documents"], counts["dropped"], counts["errors"]) == (58, 56, 2, 2)
+    assert counts["sources"]["jsonl"]["reasons"] == {"malformed": 2}
+    assert counts["sources"]["books"]["documents"] == 1
+    assert {path.name for path in folder.glob("*.parquet")} == {
+        "jsonl-00000.documents.parquet", "jsonl-00000.ledger.parquet",
+        "books-00000.documents.parquet", "books-00000.ledger.parquet",
+    }  # fmt: skip
+    documents = list(read_documents(folder / "jsonl-00000.documents.parquet"))
+    assert [document.key for document in documents[-2:]] == ["b/b.jsonl:4", "b/b.jsonl:5"]
+    with Workers(num_workers=1) as alone:
+        # Ray is up with two workers already; one split at a time is what matters here
+        alone._attempt = workers._attempt
+        second = run(config, tmp_path / "in", tmp_path / "second", alone)
+        alone._attempt = None
+    assert files_of(second) == files_of(folder)
+
+
+def test_splits_do_not_depend_on_the_order_of_the_globs(tmp_path: Path) -> None:
+    for name in ("c", "a", "b"):
+        write_lines(tmp_path / f"{name}.jsonl", good=3)
+    one = find_files(source(paths=["a*", "b*", "c*"]), tmp_path)
+    two = find_files(source(paths=["c*", "*b.jsonl", "*"]), tmp_path)
+    assert [file.name for file in one] == [file.name for file in two] == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert [split.id for split in _splits(source(), one)] == ["jsonl-00000"]
+
+
+def test_a_split_reads_the_same_twice(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", good=30, broken=1)
+    (split,) = _splits(source(), find_files(source(), tmp_path))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        counts = read_split(split.task, tmp_path / name)
+        assert counts["in"] == counts["kept"] + counts["dropped"] == 31
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+def test_group() -> None:
+    assert list(group([5, 5, 5], 10)) == [(0, 2), (2, 3)]
+    assert list(group([50, 1, 1], 10)) == [(0, 1), (1, 3)]
+    assert list(group([], 10)) == []
+
+
+def test_paths_are_globs_folders_or_absolute(tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/x/deep/a.jsonl", good=1)
+    names = {
+        "x": "deep/a.jsonl", "x/**": "deep/a.jsonl", "*/*/a.jsonl": "x/deep/a.jsonl", "x/deep/a.jsonl": "a.jsonl",
+        str(tmp_path / "in/x/*/*"): "deep/a.jsonl",
+    }  # fmt: skip
+    for pattern, key in names.items():
+        (file,) = find_files(source(paths=[pattern]), tmp_path / "in")
+        assert (file.name, file.key) == ("x/deep/a.jsonl", key), pattern
+
+
+@pytest.mark.parametrize(
+    ("paths", "folder", "message"),
+    [
+        (["*.xml"], "in", r"source jsonl: no file matches '\*\.xml' in .*in; it holds a\.jsonl, sub/"),
+        (["*"], "missing", "input folder .*missing does not exist"),
+        (["*"], "in/a.jsonl", r"a\.jsonl is not a folder"),
+        (["sub/*"], "in", "no file matches 'sub/.*'"),
+        (["*"], "in/sub", "the folder is empty"),
+    ],
+)
+def test_input_that_is_not_there(paths: list[str], folder: str, message: str, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/a.jsonl", good=1)
+    (tmp_path / "in/sub").mkdir()
+    with pytest.raises(UserError, match=message):
+        find_files(source(paths=paths), tmp_path / folder)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lines(tmp_path / "a.jsonl", good=1)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may read everything
+    with pytest.raises(UserError, match=r"no permission to read .*a\.jsonl"):
+        find_files(source(), tmp_path)
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path: Path, workers: Workers) -> None:
+    write_lines(tmp_path / "a.jsonl", good=1)
+    with pytest.raises(UserError, match="two sources are called 'jsonl'; give one of them another `label`"):
+        run([source(), source()], tmp_path, tmp_path / "out", workers)
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path, workers: Workers) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": ""}\n\n')
+    with pytest.raises(UserError, match=r"empty corpus: 1 records read, not one document \(1 no_text\)"):
+        run([source()], tmp_path, tmp_path / "out", workers)
+
+
+def test_too_many_errors_stop_the_stage_and_name_examples(tmp_path: Path, workers: Workers) -> None:
+    write_lines(tmp_path / "in/a.jsonl", good=96, broken=4)
+    with pytest.raises(UserError, match=r"4 of 100 records .* max_error_rate 0\.01 .*a\.jsonl:97: malformed"):
+        run([source()], tmp_path / "in", tmp_path / "out", workers)
+    run([source(max_error_rate=0.05)], tmp_path / "in", tmp_path / "out", workers)
+
+
+def test_the_config_lists_every_mistake_by_path() -> None:
+    given = """sources=[{"name": "wikipeda"}, {"name": "jsonl", "text_feld": "x"}]"""
+    with pytest.raises(ConfigError) as mistake:
+        load(Section, None, [given])
+    first, second = str(mistake.value).splitlines()
+    assert "sources.0" in first
+    assert "did you mean 'wikipedia'" in first
+    assert "sources.1.text_feld: unknown key; did you mean 'text_field'?" in second
+    assert TypeAdapter(Sources).validate_python(["cc_news"])[0].source == "cc_news"

@@ -1,0 +1,187 @@
+"""MediaWiki dumps in every packing; broken pages and streams; wikitext to text."""
+
+import bz2
+import gzip
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import pytest
+
+from pipeline.sources import base, wikipedia
+from pipeline.sources.wikitext import to_text
+from tests.sources.reading import read_all, reasons
+
+HEAD = (
+    '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">\n<siteinfo>'
+    "<base>https://en.wikipedia.org/wiki/Main_Page</base><namespaces>"
+    '<namespace key="6" case="first-letter">Datei</namespace></namespaces></siteinfo>\n'
+)
+TAIL = "</mediawiki>\n"
+
+
+def page(title: str, text: str, namespace: int = 0, redirect: str = "") -> str:
+    target = f'<redirect title="{redirect}" />' if redirect else ""
+    return (
+        f"<page><title>{escape(title)}</title><ns>{namespace}</ns><id>7</id>{target}<revision><id>9</id>"
+        f"<timestamp>2026-01-02T03:04:05Z</timestamp><model>wikitext</model><format>text/x-wiki</format>"
+        f'<text xml:space="preserve">{escape(text)}</text></revision></page>\n'
+    )
+
+
+PAGES = [
+    page("Weir & sluice", "A '''weir''' is a [[dam|low barrier]].", 0),
+    page("Talk:Weir", "I agree.", 1),
+    page("Weirs", "#REDIRECT [[Weir]]", 0, "Weir"),
+    page("Penstock", "A ''penstock'' carries water [[Datei:x.jpg|thumb|a [[pipe]]]]to a turbine."),
+]
+EXPECTED = {"Weir & sluice": "A weir is a low barrier.", "Penstock": "A penstock carries water to a turbine."}
+
+
+def packed(packing: str) -> bytes:
+    xml = HEAD + "".join(PAGES) + TAIL
+    if packing == "plain":
+        return xml.encode()
+    if packing == "gz":
+        return gzip.compress(xml.encode(), mtime=0)
+    if packing == "bz2":
+        return bz2.compress(xml.encode())
+    if packing == "utf-16.bz2":
+        return bz2.compress(xml.encode("utf-16"))
+    if packing == "multistream":
+        return b"".join(bz2.compress(part.encode()) for part in (HEAD, *PAGES, TAIL))
+    assert packing == "pbzip2"  # cuts anywhere, inside tags too
+    data = xml.encode()
+    return b"".join(bz2.compress(data[at : at + 37]) for at in range(0, len(data), 37))
+
+
+@pytest.mark.parametrize("packing", ["plain", "gz", "bz2", "utf-16.bz2", "multistream", "pbzip2"])
+def test_every_packing_gives_the_same_documents(packing: str, tmp_path: Path) -> None:
+    (tmp_path / "dump.xml").write_bytes(packed(packing))
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == EXPECTED
+    assert reasons(rejected) == ["quality:namespace", "quality:redirect"]
+    weir = documents["Weir & sluice"]
+    assert weir.url == "https://en.wikipedia.org/wiki/Weir_%26_sluice"
+    assert (weir.title, weir.date, weir.license) == ("Weir & sluice", "2026-01-02T03:04:05Z", "CC-BY-SA-4.0")
+
+
+@pytest.mark.parametrize("packing", ["multistream", "pbzip2"])
+@pytest.mark.parametrize("limit", [1, 150, 400])
+def test_ranges_hold_every_page_once(packing: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dump.xml.bz2").write_bytes(packed(packing))
+    monkeypatch.setattr(wikipedia, "group", lambda sizes: base.group(sizes, limit))
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == EXPECTED
+    assert reasons(rejected) == ["quality:namespace", "quality:redirect"]
+
+
+def test_origin_leads_back_to_the_raw_page(tmp_path: Path) -> None:
+    (tmp_path / "dump.xml.bz2").write_bytes(packed("multistream"))
+    documents, _ = read_all("wikipedia", tmp_path)
+    name, _, place = documents["Penstock"].origin.partition(":")
+    stream, _, offset = place.partition("+")
+    raw = bz2.BZ2Decompressor().decompress((tmp_path / name).read_bytes()[int(stream) :])
+    assert raw[int(offset) :].startswith(b"<page><title>Penstock</title>")
+
+
+def test_a_malformed_page_is_one_error(tmp_path: Path) -> None:
+    broken = page("Broken", "x").replace("</text>", "<ref name=a & b></text ")
+    unclosed = page("Unclosed", "x").replace("</page>", "")
+    (tmp_path / "dump.xml").write_text(HEAD + PAGES[0] + broken + unclosed + PAGES[3] + TAIL)
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == EXPECTED
+    assert [(record.kind, record.reason, record.key) for record in rejected] == [
+        ("error", "malformed", "Broken"),
+        ("error", "unclosed", "Unclosed"),
+    ]
+
+
+def test_a_damaged_stream_is_one_error_and_the_next_streams_are_read(tmp_path: Path) -> None:
+    streams = [bz2.compress(part.encode()) for part in (HEAD, *PAGES, TAIL)]
+    middle = bytearray(streams[2])
+    middle[len(middle) // 2] ^= 0x10
+    streams[2] = bytes(middle)
+    (tmp_path / "dump.xml.bz2").write_bytes(b"".join(streams))
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == EXPECTED
+    assert reasons(rejected) == ["error:damaged", "quality:redirect"]
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "multistream"])
+def test_a_truncated_file_keeps_what_is_readable(packing: str, tmp_path: Path) -> None:
+    data = packed(packing)
+    (tmp_path / "dump.xml").write_bytes(data[: -len(data) // 4 if packing == "multistream" else -8])
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert reasons(rejected).count("error:damaged") == 1
+    assert all(document.text == EXPECTED[key] for key, document in documents.items())
+
+
+def test_a_dtd_is_never_read(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>'
+    (tmp_path / "dump.xml").write_text(bomb + HEAD + PAGES[0] + page("Bomb", "x").replace(">x<", ">&b;<") + TAIL)
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert list(documents) == ["Weir & sluice"]
+    assert reasons(rejected) == ["error:malformed"]
+
+
+def test_a_file_without_pages_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "dump.xml").write_text("this is no dump")
+    assert reasons(read_all("wikipedia", tmp_path)[1]) == ["error:no_pages"]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "text"),
+    [
+        ("At {{convert|1300|mi|km}}, Alabama", "At 1300 mi, Alabama"),
+        ("from {{convert|3|to|5|km|mi|abbr=on}} away", "from 3 to 5 km away"),
+        ("{{formatnum:1234567}} people", "1,234,567 people"),
+        ("''{{lang|fr|le moulin}}'' and {{transl|ru|mel'nitsa}}", "le moulin and mel'nitsa"),
+        ("{{lang-de|Wehr}}", "Wehr"),
+        ("{{As of|2010|3}}, it {{nowrap|held 5 m}}", "As of March 2010, it held 5 m"),
+        ("built {{circa|1900}} by the {{abbr|BBC|British Broadcasting Corporation}}", "built c. 1900 by the BBC"),
+        ("He said:{{quote|Let there be ''light''.|A. Author}}", "He said:\n\nLet there be light.\n\n— A. Author"),
+        ("Foo ({{IPA|fuː}}; born 1900) is", "Foo (born 1900) is"),
+        ("Foo ({{IPA|fuː}}) is {{unknown}}.", "Foo is."),
+        ("call random() and f(1, ) . . .", "call random() and f(1, ) . . ."),
+        ("a<ref>{{cite web|x}}</ref>, b<ref name=c />.", "a, b."),
+        ("[[Weir|]] [[Foo (river)|]] [[Category:X]][[fr:Barrage]]x [[:Category:Y]]", "Weir Foo x Category:Y"),
+        ("[http://a.example text] [http://b.example] http://c.example", "text http://c.example"),
+        ("x<!-- no -->y &amp; z&nbsp;w &lt;b&gt;", "xy & z w <b>"),
+        ("__NOTOC__\n{| class=x\n| a || b\n|}\nafter", "after"),
+        ("{|\nbroken table\n| cell\n\nafter", "broken table\n\nafter"),
+        ("'''''bold''''' '''l'''''amour'' don't", "bold lamour don't"),
+        ("* one\n* two\n# three\n; term\n: text", "- one\n- two\n- three\nterm\ntext"),
+        ("== A ==\n=== B ===\ntext\n== Empty ==\n== See also ==\n* [[x]]\n=== deeper ===\ny\n", "A\n\nB\n\ntext"),
+        ("<math>x^2</math><gallery>\nFile:a.jpg\n</gallery>end<br/>line<nowiki>''[[</nowiki>", "end\nline[["),
+        ("<div>'''unclosed [[link {{template", "<div>unclosed [[link {{template"),
+    ],
+)
+def test_wikitext(wikitext: str, text: str) -> None:
+    assert to_text(wikitext).text == text
+
+
+def test_dropped_templates_are_counted() -> None:
+    assert to_text("{{a}}{{b|{{c}}}} {{convert|1|m}} {{nowrap|{{d}}}}").num_templates_dropped == 3
+
+
+@pytest.mark.real
+def test_real_dumps(real_data: Path) -> None:
+    counted = {  # documents, redirects, pages of other namespaces
+        "aawiki-20260101-pages-meta-current.xml.bz2": (0, 1, 505),
+        "bgwiki-shortened-UTF16.xml.bz2": (1, 0, 2),
+        "enwiki-pages-articles1-shortened.xml.bz2": (106, 99, 1),
+        "enwiki-table-markup.xml.bz2": (5, 0, 0),
+        "ltgwiki-small-pages-articles.xml.gz": (896, 147, 954),
+    }
+    for name, (kept, redirects, others) in counted.items():
+        documents, rejected = read_all("wikipedia", real_data, f"wikipedia/{name}")
+        found = reasons(rejected)
+        assert len(documents) == kept, name
+        assert found.count("quality:redirect") == redirects, name
+        assert found.count("quality:namespace") == others, name
+        assert not [reason for reason in found if reason.startswith("error")], name
+        if "Alabama" in documents:
+            assert "At 1300 mi, Alabama has one of the longest navigable" in documents["Alabama"].text
+        for document in documents.values():
+            for markup in ("[[", "{{", "'''", "<ref", "\n|", "\x02", "\x03"):
+                assert document.text.count(markup) <= document.text.count("]]") + 3, (document.key, markup)

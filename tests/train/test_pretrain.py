@@ -1,0 +1,216 @@
+"""Whole runs by launch/pretrain.sh on real ranks, killed in every way; and resumed as if nothing had happened."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.checkpoint.layout import KINDS
+from pipeline.checkpoint.load import Reader
+from pipeline.train.metrics import read
+from tests.processes import ROOT, descendants, kill, started, title, wait_for
+
+STEPS, SAVE_EVERY = 60, 10
+TOLERANCE = 2e-5
+
+
+@pytest.fixture(scope="module")
+def config(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("config") / "run.yaml"
+    sections = {
+        "model": {"num_layers": 2, "hidden_size": 32, "num_heads": 4, "num_kv_heads": 2, "ffn_size": 64},
+        "data": {"path": str(shards), "seq_len": 32},
+        "cluster": {"ranks_per_node": 2},
+        "batch": {"global_batch": 8, "micro_batch": 2},
+        "optim": {"lr": 1e-2, "min_lr": 1e-3},
+        "steps": STEPS,
+        "precision": "fp32",
+        "validation": {"every_steps": 25, "num_batches": 3},
+        "checkpoint": {"every_steps": SAVE_EVERY, "keep_last": 10},
+    }
+    file.write_text(yaml.safe_dump(sections))
+    return file
+
+
+def command(config: Path, out: Path, *settings: str) -> list[str]:
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    return [str(ROOT / "launch" / "pretrain.sh"), str(config), "--out", str(out), *chosen]
+
+
+def launch(config: Path, out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PENSTOCK_PYTHON": sys.executable}
+    return subprocess.run(
+        command(config, out, *settings), env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def finish(config: Path, out: Path, *settings: str) -> str:
+    done = launch(config, out, *settings)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    said = finish(config, out)
+    assert said.splitlines()[0] == (
+        "starting at step 0 of 60: 26,784 parameters, tp 1 x pp 1 x dp 2, ZeRO 1, 1 thread(s) per rank"
+    )
+    assert not [line for line in said.splitlines() if not line.startswith(("st", "done"))]  # our own lines only
+    return out
+
+
+def losses(out: Path) -> list[tuple[int, float, float, float]]:
+    """Per line of the metrics what must not depend on interruptions: to the last bit."""
+    return [
+        (line["step"], line["loss"], line["grad_norm"], line["lr"]) if "loss" in line else
+        (line["step"], line["validation_loss"], line["validation_perplexity"], 0.0)
+        for line in read(out / "metrics.jsonl")
+    ]  # fmt: skip
+
+
+def interrupt(
+    config: Path, out: Path, at_step: int, strike: Callable[[subprocess.Popen[bytes]], None]
+) -> tuple[int, float]:
+    """Start the run, strike once it has passed `at_step`; gives (exit code, seconds from the strike to the end)."""
+    os.environ["PENSTOCK_PYTHON"] = sys.executable
+    with started(command(config, out), out.parent / f"{out.name}.log") as process:
+        wait_for(lambda: _last_step(out) >= at_step or process.poll() is not None, 60, f"step {at_step}")
+        assert process.poll() is None, "the run was over before it could be disturbed"
+        start = time.monotonic()
+        strike(process)
+        code = process.wait(timeout=60)
+        return code, time.monotonic() - start
+
+
+def _last_step(out: Path) -> int:
+    steps = [line["step"] for line in read(out / "metrics.jsonl")]
+    return max(steps, default=0)
+
+
+def ranks(process: subprocess.Popen[bytes]) -> list[int]:
+    return [pid for pid in descendants(process.pid) if "-m pipeline pretrain" in title(pid)]
+
+
+def kill_one_rank(process: subprocess.Popen[bytes]) -> None:
+    kill(max(ranks(process)))
+
+
+def kill_everything(process: subprocess.Popen[bytes]) -> None:
+    for pid in [process.pid, *descendants(process.pid)]:
+        kill(pid)
+
+
+def ask_to_stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+
+
+def events(out: Path, name: str) -> list[dict[str, Any]]:
+    return [event for event in read(out / "events.jsonl") if event["event"] == name]
+
+
+def test_a_run_killed_in_every_way_has_the_losses_of_one_that_was_not(
+    config: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    code, seconds = interrupt(config, out, 13, kill_one_rank)
+    assert code == 76  # requeue
+    assert seconds < 20  # the other rank did not wait for a time-out
+    said = (tmp_path / "run.log").read_text()
+    assert said.count("penstock: another rank died or hangs (connection ") == 1
+    assert "Traceback" not in said
+
+    code, _ = interrupt(config, out, 26, ask_to_stop)
+    assert code == 75  # a checkpoint is written
+    [stop] = events(out, "stop")
+    assert (out / f"checkpoints/step_{stop['step']:08d}/index.json").exists()
+    assert "as told; a checkpoint is written" in (tmp_path / "run.log").read_text()
+
+    code, _ = interrupt(config, out, 43, kill_everything)
+    assert code == -9
+
+    finish(config, out)
+    resumed_at = [event["step"] for event in events(out, "resume")]
+    assert resumed_at == [10, stop["step"], resumed_at[2]]
+    assert resumed_at[2] >= 30
+    assert losses(out) == losses(undisturbed)
+    assert [step for step, *_ in losses(out)] == sorted([*range(1, STEPS + 1), 25, 50, 60])
+    a, b = (Reader(folder / "checkpoints" / f"step_{STEPS:08d}") for folder in (out, undisturbed))
+    assert all((a.tensor(name, kind) == b.tensor(name, kind)).all() for name in a.index.parameters for kind in KINDS)
+
+
+def test_a_run_goes_on_in_another_layout(config: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    (out / "summary.json").unlink()
+    for folder in (out / "checkpoints").iterdir():
+        if folder.name > "step_00000030":
+            shutil.rmtree(folder)
+    said = finish(config, out, "parallel.pp=2", "batch.micro_batch=4", "parallel.zero=0")
+    assert "resuming after step 30 of 60" in said
+    here, there = losses(out), losses(undisturbed)
+    assert here[:30] == there[:30]
+    assert here != there  # it is another layout: another rounding
+    assert max(abs(a[1] - b[1]) for a, b in zip(here, there, strict=True) if b[3]) < TOLERANCE
+
+
+def test_what_a_finished_run_leaves(config: Path, undisturbed: Path) -> None:
+    summary = json.loads((undisturbed / "summary.json").read_bytes())
+    assert summary["step"] == STEPS
+    assert summary["tokens"] == STEPS * 8 * 32
+    assert summary["validation_loss"] < summary["unigram_entropy"] - 1  # it has learnt what frequencies do not tell
+    facts = json.loads((undisturbed / "run.json").read_bytes())
+    assert facts["num_threads"] == 1
+    assert facts["config"]["steps"] == STEPS
+    assert facts["versions"]["torch"].startswith("2.13")
+    extra = Reader(undisturbed / summary["checkpoint"]).extra
+    assert (extra["step"], extra["position"], extra["tokens"]) == (STEPS, STEPS * 8, STEPS * 8 * 32)
+    assert extra["order"]["position"] == STEPS * 8
+    start = time.monotonic()
+    said = finish(config, undisturbed)
+    assert said == f"{undisturbed} is finished: step 60 of 60; nothing to do\n"
+    assert time.monotonic() - start < 6  # no heavy imports
+
+
+def test_mistakes_end_before_any_rank_starts(config: Path, undisturbed: Path, tmp_path: Path) -> None:
+    def mistake(*settings: str, out: Path = tmp_path / "out") -> str:
+        done = launch(config, out, *settings)
+        assert done.returncode == 2, done.stderr
+        return done.stderr
+
+    assert "penstock: heads (4) must divide by tp (8); try tp=4" in mistake("parallel.tp=8", "cluster.ranks_per_node=8")
+    assert "optim.lrr: unknown key; did you mean 'lr'?" in mistake("optim.lrr=1")
+    assert "on one machine set cluster.nodes=1" in mistake("cluster.nodes=2")
+    assert not (tmp_path / "out").exists()
+    alone = [sys.executable, "-m", "pipeline", "pretrain", "--config", str(config), "--out", str(tmp_path / "out")]
+    done = subprocess.run(alone, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "penstock: this run has 2 ranks (cluster.nodes x cluster.ranks_per_node), and nothing started them; "
+        "use launch/pretrain.sh\n",
+    )
+
+
+def test_a_run_that_contradicts_its_checkpoint_or_diverges_is_refused_once(
+    config: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    done = launch(config, undisturbed, "steps=80", "seed=1", "cluster.ranks_per_node=1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-3:] == [
+        "penstock: the run in --out is at step 60 and cannot go on with this config:",
+        "penstock: seed was 0, now 1",
+        "penstock: restore these, or name another --out",
+    ]
+    done = launch(config, tmp_path / "wild", "optim.lr=1e30", "cluster.ranks_per_node=1", "optim.grad_clip=1e30")
+    assert done.returncode == 2
+    assert "the run has diverged; there is no checkpoint. Lower optim.lr" in done.stderr.splitlines()[-1]
