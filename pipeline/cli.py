@@ -114,6 +114,8 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a run folder: its newest one")],
     out: Annotated[Path, typer.Argument(help="Folder to write")],
     form: Annotated[str, typer.Option("--format", help="hf: safetensors that transformers loads")] = "hf",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
+    data: Annotated[Path | None, typer.Option(help="The prepare folder, if it was moved since training")] = None,
 ) -> None:
     """A checkpoint as a Hugging Face folder; refused unless its logits equal the checkpoint's.
 
@@ -121,9 +123,7 @@ def export(
     """
     from pipeline.export.huggingface import export as write
 
-    if form != "hf":
-        raise UserError(f"--format {form}: this version writes hf")
-    write(checkpoint, out)
+    write(checkpoint, out, format=form, dtype=dtype, data=data)
 
 
 @app.command()
@@ -143,23 +143,27 @@ def finetune(config: ConfigFile, out: Out, settings: Settings = []) -> None:  # 
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="An exported or fine-tuned model folder")],
-    tasks: Annotated[str, typer.Option(help="Comma-separated: perplexity, classification")],
     out: Out,
-    data: Annotated[Path, typer.Option(help="prepare folder or text for perplexity; JSONL for classification")],
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated: perplexity, classification")] = None,
+    data: Annotated[Path | None, typer.Option(help="prepare folder or text; JSONL for classification")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file, e.g. configs/evaluate/perplexity.yaml")] = None,
+    settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Perplexity of a model; accuracy, F1 and classification report of a classifier, against the majority.
 
     Example: penstock evaluate build/model --tasks perplexity --data build/data --out build/scores
     """
-    from pipeline.evaluate.run import evaluate as run
-    from pipeline.evaluate.run import print_results
+    from pipeline.core.config import load
+    from pipeline.evaluate import run as stage
 
-    results = run(model, tasks.split(","), out, data)
+    said = [f"tasks=[{tasks}]"] * (tasks is not None) + [f"data={data}"] * (data is not None)
+    chosen = load(stage.EvaluateConfig, config, [*said, *settings])
+    results = stage.evaluate(model, chosen.tasks, out, chosen.data)
     if as_json:
         _print_json(results)
     else:
-        print_results(results)
+        stage.print_results(results)
 
 
 @app.command()

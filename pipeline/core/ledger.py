@@ -60,7 +60,7 @@ class Ledger:
         query = """SELECT source, stage, verdict, kind, CASE verdict WHEN 'dropped' THEN reason ELSE '' END AS reason,
                           count(*) AS documents, sum(num_bytes) AS bytes
                    FROM ledger GROUP BY source, stage_number, stage, verdict, kind, 5
-                   ORDER BY source, stage_number, verdict, documents DESC"""
+                   ORDER BY source, stage_number, verdict, documents DESC, kind, reason"""
         result = self._database.execute(query)
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

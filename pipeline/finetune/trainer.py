@@ -36,7 +36,7 @@ class TrainingConfig(Config):
     epochs: int = Field(default=5, gt=0)
     """Passes over the training rows, at most."""
     lr: float = Field(default=1e-4, gt=0)
-    """Peak learning rate of AdamW; it falls linearly to 0 over `epochs`. LoRA wants about ten times that of full."""
+    """Peak learning rate of AdamW; it falls linearly to 0 over `epochs`. LoRA wants a higher one than full."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Part of the steps over which the learning rate rises to `lr`."""
     weight_decay: float = Field(default=0.01, ge=0)

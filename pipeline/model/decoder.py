@@ -15,6 +15,7 @@ Shapes: S sequence, B micro batch, H hidden size, N heads, G key/value heads, D 
 """
 
 import re
+import warnings
 from typing import Any
 
 import torch
@@ -23,9 +24,9 @@ from torch import Tensor, nn
 
 from pipeline.core.seeds import derive
 from pipeline.model.config import ModelConfig
-from pipeline.model.topology import without_compile_on_cpu
+from pipeline.model.topology import importing_megatron
 
-with without_compile_on_cpu():
+with importing_megatron():
     from megatron.core import parallel_state, tensor_parallel
     from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
     from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
@@ -44,38 +45,40 @@ with without_compile_on_cpu():
 
 def transformer_config(config: ModelConfig, tp: int, sequence_parallel: bool, dtype: torch.dtype) -> TransformerConfig:
     """What megatron-core's layers want to know. pipeline_model_parallel_size stays 1: DeepSpeed numbers the layers."""
-    return TransformerConfig(
-        num_layers=config.num_layers,
-        hidden_size=config.hidden_size,
-        num_attention_heads=config.num_heads,
-        num_query_groups=config.num_kv_heads,
-        ffn_hidden_size=config.ffn_size,
-        normalization="RMSNorm",
-        layernorm_epsilon=config.norm_eps,
-        gated_linear_unit=True,
-        activation_func=F.silu,
-        add_bias_linear=False,
-        init_method_std=config.init_std,
-        tensor_model_parallel_size=tp,
-        sequence_parallel=sequence_parallel,
-        # Draw the whole weight and cut it: the same numbers at any tp.
-        use_cpu_initialization=True,
-        perform_initialization=True,
-        # Dropout would need megatron-core's CUDA random number tracker.
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        params_dtype=dtype,
-        pipeline_dtype=dtype,
-        bf16=dtype is torch.bfloat16,
-        attention_softmax_in_fp32=False,
-        # Kernels of Transformer Engine, Apex and CUDA.
-        bias_activation_fusion=False,
-        bias_dropout_fusion=False,
-        masked_softmax_fusion=False,
-        apply_rope_fusion=False,
-        gradient_accumulation_fusion=False,
-        persist_layer_norm=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="full scope is deprecated")  # about its own default
+        return TransformerConfig(
+            num_layers=config.num_layers,
+            hidden_size=config.hidden_size,
+            num_attention_heads=config.num_heads,
+            num_query_groups=config.num_kv_heads,
+            ffn_hidden_size=config.ffn_size,
+            normalization="RMSNorm",
+            layernorm_epsilon=config.norm_eps,
+            gated_linear_unit=True,
+            activation_func=F.silu,
+            add_bias_linear=False,
+            init_method_std=config.init_std,
+            tensor_model_parallel_size=tp,
+            sequence_parallel=sequence_parallel,
+            # Draw the whole weight and cut it: the same numbers at any tp.
+            use_cpu_initialization=True,
+            perform_initialization=True,
+            # Dropout would need megatron-core's CUDA random number tracker.
+            hidden_dropout=0.0,
+            attention_dropout=0.0,
+            params_dtype=dtype,
+            pipeline_dtype=dtype,
+            bf16=dtype is torch.bfloat16,
+            attention_softmax_in_fp32=False,
+            # Kernels of Transformer Engine, Apex and CUDA.
+            bias_activation_fusion=False,
+            bias_dropout_fusion=False,
+            masked_softmax_fusion=False,
+            apply_rope_fusion=False,
+            gradient_accumulation_fusion=False,
+            persist_layer_norm=False,
+        )
 
 
 def seed_layer(seed: int, index: int) -> None:

@@ -9,6 +9,7 @@ Rank order, slowest to fastest: pipeline, data, tensor. With tp 2, pp 2, dp 2, r
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,22 +27,24 @@ if not HAS_GPU:
 
 
 @contextlib.contextmanager
-def without_compile_on_cpu() -> Iterator[None]:
-    """While megatron.core is imported on a CPU host, its `@torch.compile` decorators do nothing.
+def importing_megatron() -> Iterator[None]:
+    """Around the first import of megatron.core: no advice to install Apex, and on a CPU no `@torch.compile`.
 
-    None of the decorated kernels is used there, and decorating alone loads dynamo, inductor and sympy: 3.8 s of
+    None of the kernels so decorated is used on a CPU, and decorating alone loads dynamo, inductor and sympy: 3.8 s of
     imports per rank instead of 2.3 s.
     """
     compile_ = torch.compile
     if not HAS_GPU:
         torch.compile = lambda function=None, **_: function or (lambda f: f)  # type: ignore[assignment]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         torch.compile = compile_
 
 
-with without_compile_on_cpu():
+with importing_megatron():
     import deepspeed
     import deepspeed.ops
     from megatron.core import parallel_state

@@ -18,11 +18,11 @@ from torch.utils.checkpoint import checkpoint as recompute
 from pipeline.checkpoint.layout import KINDS, Kind, Place
 from pipeline.checkpoint.save import Fragment
 from pipeline.model import decoder
-from pipeline.model.topology import Topology, assert_same_groups, without_compile_on_cpu
+from pipeline.model.topology import Topology, assert_same_groups, importing_megatron
 from pipeline.train.config import PretrainConfig
 from pipeline.train.optim import adamw
 
-with without_compile_on_cpu():
+with importing_megatron():
     import deepspeed
     from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
     from deepspeed.runtime.pipe.topology import PipelineParallelGrid, PipeModelDataParallelTopology

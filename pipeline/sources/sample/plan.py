@@ -271,9 +271,13 @@ class Planter:
 
 
 def is_plantable(article: Document) -> bool:
-    """Long enough for 5-grams to count, without characters that some format or its readers take for markup."""
+    """Long enough for 5-grams to count, hardly repeating itself (cleaning would drop it before dedup sees it), without
+    characters that some format or its readers take for markup."""
     text = " ".join(article.paragraphs)
-    return text.count(" ") >= MIN_PLANTED_WORDS and not _LOOKS_LIKE_MARKUP.search(text)
+    words = text.split()
+    grams = [*zip(*(words[i:] for i in range(5)), strict=False)]
+    repeats_itself = len({*grams}) < 0.96 * len(grams)
+    return len(words) > MIN_PLANTED_WORDS and not repeats_itself and not _LOOKS_LIKE_MARKUP.search(text)
 
 
 def retitled(document: Document, word: str) -> Document:
