@@ -58,6 +58,6 @@ def lost_rank(error: Exception) -> PenstockError | None:
     found = None if isinstance(error, PenstockError) else LOST_RANK.search(str(error))
     if not found:
         return None
-    logger.info("the collective said: %s", error)
+    logger.debug("the collective said: %s", error)
     said = found.group().lower()
     return UnhealthyNode(f"another rank died or hangs ({said}); the same command goes on from the newest checkpoint")

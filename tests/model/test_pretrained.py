@@ -33,10 +33,10 @@ def test_a_folder_that_is_no_model(base: Path, tmp_path: Path) -> None:
     without = tmp_path / "without"
     shutil.copytree(base, without)
     (without / "tokenizer.json").unlink()
-    with pytest.raises(ArtifactError, match="has no tokenizer.json"):
+    with pytest.raises(ArtifactError, match=r"has no tokenizer\.json"):
         load_decoder(without)
     (without / "model.safetensors").unlink()
-    with pytest.raises(ArtifactError, match="has no model.safetensors"):
+    with pytest.raises(ArtifactError, match=r"has no model\.safetensors"):
         load_decoder(without)
     (without / "config.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"config.json is damaged"):
