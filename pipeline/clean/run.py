@@ -15,12 +15,12 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from pipeline.clean.verdict import Drop, Filter
 from pipeline.clean.words import SPLITTER
 from pipeline.core.config import Config
+from pipeline.core.ledger import tally
 from pipeline.core.manifest import committed_files, input_marks, run_stage
 from pipeline.core.plugins import PluginConfig, load, parse
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DocumentWriter, read_documents
-from pipeline.sources.tally import tally
 
 STAGE = "clean"
 VERSION = 1

@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.core.errors import UserError
+from pipeline.core.ledger import tally
 from pipeline.core.manifest import committed_files, run_stage
 from pipeline.core.schema import Document, Rejected
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DocumentWriter
 from pipeline.sources.base import InputFile, Range, SourceConfig, group, plugin
-from pipeline.sources.tally import tally
 
 STAGE = "sources"
 VERSION = 1
