@@ -21,7 +21,7 @@ from pipeline.clean.run import CleanConfig
 from pipeline.clean.run import run as clean
 from pipeline.core.config import Config
 from pipeline.core.errors import UserError
-from pipeline.core.files import checksum, write_json
+from pipeline.core.files import checksum, exclusive, write_json
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import (
     MANIFEST,
@@ -63,6 +63,11 @@ class PrepareConfig(Config):
 def prepare(config: PrepareConfig, out: Path) -> dict[str, Any]:
     """All stages, done; returns the summary. Raises UserError for bad input, SplitsFailed for our bugs."""
     _require_folder(out)
+    with exclusive(out):
+        return _prepare(config, out)
+
+
+def _prepare(config: PrepareConfig, out: Path) -> dict[str, Any]:
     folders: dict[str, Path] = {}
     seconds: dict[str, float] = {}
 

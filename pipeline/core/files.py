@@ -1,12 +1,17 @@
 """Durable files: temporary name, fsync, rename. A reader sees the whole file or none."""
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import xxhash
+
+from pipeline.core.errors import UserError
 
 PIECE_BYTES = 4 << 20
 
@@ -40,6 +45,20 @@ def matches(path: Path, entry: FileEntry) -> bool:
         while piece := file.read(PIECE_BYTES):
             fast.update(piece)
     return fast.hexdigest() == entry.xxh3_128
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Only one process at a time works in `folder`; raises UserError in the second.
+
+    The kernel drops the lock when the process ends, however it ends.
+    """
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is at work in {folder}; wait for it, or name another --out") from None
+        yield
 
 
 def sync(path: Path) -> None:

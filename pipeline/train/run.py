@@ -10,7 +10,6 @@ Out: RUN/checkpoints/step_00000120/    topology-free (pipeline.checkpoint.layout
 The same command again goes on from the newest checkpoint that verifies, in any layout; a finished run is left alone.
 """
 
-import fcntl
 import importlib.metadata
 import json
 import logging
@@ -20,11 +19,12 @@ import platform
 import socket
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ArtifactError, StoppedOnPurpose, UserError, storage_error
-from pipeline.core.files import write_json
+from pipeline.core.files import exclusive, write_json
 from pipeline.core.log import setup_logging
 from pipeline.train.config import PretrainConfig
 from pipeline.train.data import TRAIN, VALIDATION
@@ -48,8 +48,12 @@ def pretrain(config: PretrainConfig, out: Path) -> None:
     rank, world_size = _place(config)
     made = plan(config, world_size)
     _own_output(out, rank)
-    lock = _lock(out) if rank == 0 else None
-    # From here on the heavy libraries.
+    with exclusive(out) if rank == 0 else nullcontext():
+        _run_rank(config, out, made)
+
+
+def _run_rank(config: PretrainConfig, out: Path, made: Plan) -> None:
+    """Join the other ranks, train, leave together. From here on the heavy libraries."""
     import torch.distributed as dist
 
     from pipeline.model.topology import start
@@ -67,7 +71,6 @@ def pretrain(config: PretrainConfig, out: Path) -> None:
         dist.barrier()  # nobody leaves, and so breaks a connection, before all have written
         raise
     dist.destroy_process_group()
-    del lock
 
 
 def is_finished(config: PretrainConfig, out: Path) -> bool:
@@ -217,16 +220,6 @@ def _own_output(out: Path, rank: int) -> None:
 
 def _log_file(out: Path, rank: int, kind: str) -> Path:
     return out / "logs" / f"rank_{rank:04d}.{kind}"
-
-
-def _lock(out: Path) -> Any:
-    """Two runs in one folder would overwrite each other. The kernel drops the lock when the process ends, however."""
-    file = open(out / ".lock", "w")  # noqa: SIM115 - held until the process ends
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another run is at work in {out}; stop it, or name another --out") from None
-    return file
 
 
 def _run_facts(config: PretrainConfig, made: Plan, num_threads: int) -> dict[str, Any]:
