@@ -1,4 +1,4 @@
-# make demo | test | lint | bench: each sets up what it needs. PYTHON chooses the interpreter of the venv.
+# make demo | test | lint: each sets up what it needs. PYTHON chooses the interpreter of the venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -157,9 +157,9 @@ def evaluate(
     from pipeline.core.config import load
     from pipeline.evaluate import run as stage
 
-    said = [f"tasks=[{tasks}]"] * (tasks is not None) + [f"data={data}"] * (data is not None)
+    said = [f"tasks=[{tasks}]"] if tasks is not None else []
     chosen = load(stage.EvaluateConfig, config, [*said, *settings])
-    results = stage.evaluate(model, chosen.tasks, out, chosen.data)
+    results = stage.evaluate(model, chosen.tasks, out, data or chosen.data)
     if as_json:
         _print_json(results)
     else:

@@ -67,7 +67,7 @@ class Demo:
 
         self.step("sample", ["penstock", "sample", str(sample)], lambda: _sample_figures(sample))
         self.step("prepare", ["penstock", *prepare, "--out", str(data)], lambda: _prepare_figures(data))
-        if not _finished(pretrained):
+        if not any(pretrained.glob("checkpoints/step_*[0-9]")):  # else an earlier demo has come past this
             self.killed_pretrain([*launch, "--set", "parallel.tp=2"], pretrained)
         resume = [*launch, "--set", "parallel.tp=1", "--set", "parallel.pp=2"]
         self.step("pretrain pp=2", resume, lambda: _pretrain_figures(pretrained))
@@ -96,7 +96,7 @@ class Demo:
              "--data", str(sample / "finetune" / "topics.jsonl"), "--out", str(out / "classification")],
             lambda: _classification_figures(out / "classification"),
         )  # fmt: skip
-        self.step("generate", ["penstock", "generate", str(model), "--prompt", PROMPT], lambda: "")
+        self.generate(["penstock", "generate", str(model), "--prompt", PROMPT])
         self.table()
 
     def step(self, stage: str, command: list[str], figures: Callable[[], str]) -> None:
@@ -107,19 +107,32 @@ class Demo:
             raise DemoFailed(f"'{stage}' ended with exit code {result.returncode}: {shlex.join(command)}")
         self.rows.append(Row(stage, time.monotonic() - start, figures()))
 
+    def generate(self, command: list[str]) -> None:
+        self.show(command)
+        start = time.monotonic()
+        done = subprocess.run(_real(command), stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise DemoFailed(f"'generate' ended with exit code {done.returncode}")
+        self.console.print(done.stdout, markup=False, highlight=False)
+        seconds = time.monotonic() - start
+        self.rows.append(Row("generate", seconds, f"{PROMPT} ...: {len(done.stdout) - len(PROMPT)} characters more"))
+
     def killed_pretrain(self, command: list[str], run_folder: Path) -> None:
         """Start a run on tp=2 and, once it has a checkpoint and is past it, kill -9 one of its ranks."""
         self.show(command)
         start = time.monotonic()
         process = subprocess.Popen(_real(command))
-        while process.poll() is None and not _past_first_checkpoint(run_folder):
-            time.sleep(0.2)
-        if process.poll() is not None:
-            raise DemoFailed(f"pretraining ended early with exit code {process.returncode}")
-        pid = _pid_of_rank(1, run_folder)
-        self.show(["kill", "-9", str(pid)], note="rank 1 of the run above")
-        os.kill(pid, signal.SIGKILL)
-        exit_code = process.wait()
+        try:
+            while process.poll() is None and not _past_first_checkpoint(run_folder):
+                time.sleep(0.2)
+            if process.poll() is not None:
+                raise DemoFailed(f"pretraining ended early with exit code {process.returncode}")
+            pid = _pid_of_rank(1, run_folder)
+            self.show(["kill", "-9", str(pid)], note="rank 1 of the run above")
+            os.kill(pid, signal.SIGKILL)
+            exit_code = process.wait()
+        finally:
+            process.terminate()
         if exit_code == 0:
             raise DemoFailed("the run survived the death of one of its ranks")
         step = _metrics(run_folder)[-1]["step"]
@@ -181,10 +194,6 @@ def _past_first_checkpoint(run_folder: Path) -> bool:
     steps = [int(path.name.removeprefix("step_")) for path in run_folder.glob("checkpoints/step_*[0-9]")]
     metrics = _metrics(run_folder)
     return bool(steps and metrics and metrics[-1]["step"] >= min(steps) + 5)
-
-
-def _finished(run_folder: Path) -> bool:
-    return (run_folder / "summary.json").exists()
 
 
 # ---- figures of the final table --------------------------------------------------------------------------------

@@ -86,9 +86,9 @@ def _prepare(config: PrepareConfig, out: Path) -> dict[str, Any]:
         unique = stage("dedup", lambda: dedup(config.dedup, cleaned, out, workers))
         model = stage("tokenizer", lambda: tokenizer(config.tokenizer, unique, out))
         stage("shards", lambda: shards(config.shards, unique, model, out, workers))
-    _write_manifest(out, folders)
     summary = _summary(config, out, folders) | {"seconds": {name: round(s, 1) for name, s in seconds.items()}}
     write_json(out / "summary.json", summary)
+    _write_manifest(out, folders)
     return summary
 
 

@@ -22,7 +22,7 @@ C = TypeVar("C", bound="Config")
 
 
 class Config(BaseModel):
-    """Base of every config section: frozen, no unknown keys, field docstrings shown by `penstock config`."""
+    """Base of every config section: frozen, no unknown keys, a docstring under each field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 

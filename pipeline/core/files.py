@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import xxhash
 from pipeline.core.errors import UserError
 
 PIECE_BYTES = 4 << 20
+TEMPORARY = ".tmp"
 
 
 class FileEntry(NamedTuple):
@@ -61,6 +63,12 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
+def remove_temporaries(folder: Path) -> None:
+    """What `write_json` leaves behind when it is killed; call it when nobody else writes there."""
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Make a file's bytes, or a folder's names, survive a power loss."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -72,7 +80,7 @@ def sync(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Atomic and durable; keys keep their order, so equal values are equal bytes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")  # hosts may share a process id
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(value, file, indent=1, ensure_ascii=False)

@@ -23,7 +23,7 @@ import pyarrow
 from pydantic import BaseModel
 
 from pipeline.core.errors import ArtifactError
-from pipeline.core.files import FileEntry, checksum, matches, write_json
+from pipeline.core.files import FileEntry, checksum, matches, remove_temporaries, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def run_stage(
     mark = fingerprint(stage, version, section, inputs)
     folder = root / f"{stage}-{mark[:12]}"
     if is_done(folder):
+        _require_whole(folder, mark)
         logger.info("%-10s done already: %s", stage, folder.name)
         return folder
     half_done = folder.exists()
@@ -70,8 +71,25 @@ def run_stage(
     logger.info("%-10s %s %s", stage, "resumes" if half_done else "starts", folder.name)
     counts = body(folder)
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    remove_temporaries(folder)
     write_manifest(folder, Manifest(stage, version, mark, section, dict(inputs), dict(counts), _files(folder)))
     return folder
+
+
+def _require_whole(folder: Path, mark: str) -> None:
+    """Raises ArtifactError unless the manifest is of `mark` and its files are there in their sizes (not re-hashed:
+    that is `penstock verify`)."""
+    manifest = read_manifest(folder)
+    if manifest.fingerprint != mark:
+        raise ArtifactError(
+            f"{folder / MANIFEST} was edited or is another stage's: it says {manifest.fingerprint}, not {mark}"
+        )
+    for entry in manifest.files:
+        path = folder / entry.name
+        size = path.stat().st_size if path.exists() else None
+        if size != entry.num_bytes:
+            found = "is missing" if size is None else f"has {size:,} bytes, not {entry.num_bytes:,}"
+            raise ArtifactError(f"{path} {found}; remove {folder} to make it again")
 
 
 def is_done(folder: Path) -> bool:
@@ -133,4 +151,5 @@ def _files(folder: Path) -> tuple[FileEntry, ...]:
 def input_marks(folders: Sequence[Path]) -> dict[str, str]:
     """`inputs` of a stage that reads these finished folders."""
     manifests = [read_manifest(folder) for folder in folders]
+    assert len({manifest.stage for manifest in manifests}) == len(manifests), "two inputs of one stage"
     return {manifest.stage: manifest.fingerprint for manifest in manifests}

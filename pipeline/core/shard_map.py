@@ -198,11 +198,14 @@ def _commit(private: Path, out: Path, split: str, counts: Counts) -> Receipt:
 
 
 def _read_receipt(out: Path, split: str) -> Receipt | None:
-    path = out / "receipts" / f"{split}.json"
-    if not path.exists():
+    """None if the split is not committed, or if a file of it is gone or was cut short: then it is done again."""
+    try:
+        body = json.loads((out / "receipts" / f"{split}.json").read_bytes())
+        files = tuple(FileEntry(*entry) for entry in body["files"])
+        whole = all((out / entry.name).stat().st_size == entry.num_bytes for entry in files)
+    except (FileNotFoundError, ValueError):
         return None
-    body = json.loads(path.read_bytes())
-    return Receipt(body["split"], body["counts"], tuple(FileEntry(*entry) for entry in body["files"]))
+    return Receipt(body["split"], body["counts"], files) if whole else None
 
 
 def _error(failed: dict[str, Failure]) -> PenstockError:

@@ -63,3 +63,31 @@ def test_damaged_or_newer_manifest_is_refused(tmp_path: Path, text: str, message
 def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="not a finished artifact"):
         read_manifest(tmp_path)
+
+
+def test_a_done_stage_whose_file_was_cut_short_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    (folder / "a.txt").write_text("wat")
+    with pytest.raises(ArtifactError, match=r"a\.txt has 3 bytes, not 5; remove .* to make it again"):
+        make(tmp_path)
+    (folder / "a.txt").unlink()
+    with pytest.raises(ArtifactError, match=r"a\.txt is missing"):
+        make(tmp_path)
+
+
+def test_a_manifest_of_another_fingerprint_is_not_taken_for_done(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    path = folder / MANIFEST
+    path.write_text(path.read_text().replace(read_manifest(folder).fingerprint, "0" * 32))
+    with pytest.raises(ArtifactError, match="was edited or is another stage's"):
+        make(tmp_path)
+
+
+def test_what_a_killed_write_left_behind_does_not_enter_the_manifest(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    before = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).unlink()
+    (folder / ".manifest.json.0123abcd.tmp").write_text("{")
+    make(tmp_path)
+    assert (folder / MANIFEST).read_bytes() == before
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []

@@ -51,6 +51,15 @@ def test_committed_splits_are_not_run_again(workers: Workers, tmp_path: Path) ->
     assert receipts[0].counts == {"letters": 3}
 
 
+def test_a_split_whose_file_is_gone_or_cut_short_is_done_again(workers: Workers, tmp_path: Path) -> None:
+    splits = [Split("a", {"text": "one"}), Split("b", {"text": "two"})]
+    workers.map(shout, splits, tmp_path, "shout")
+    (tmp_path / "a.out.txt").unlink()
+    (tmp_path / "b.out.txt").write_text("T")
+    workers.map(shout, splits, tmp_path, "shout")
+    assert committed(tmp_path) == {"a.out.txt": "ONE", "b.out.txt": "TWO"}
+
+
 @pytest.mark.parametrize("how", ["kill", "raise"])
 def test_killed_worker_and_disk_hiccup_are_retried_and_leave_nothing(
     workers: Workers, tmp_path: Path, how: str
