@@ -14,13 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.clean.run import CleanConfig
 from pipeline.clean.run import run as clean
 from pipeline.core.config import Config
-from pipeline.core.errors import UserError
+from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.files import checksum, exclusive, write_json
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import (
@@ -45,7 +46,7 @@ from pipeline.tokenizer.run import run as tokenizer
 logger = logging.getLogger(__name__)
 
 STAGES_WITH_LEDGER = ("sources", "clean", "dedup", "shards")
-TRUTH = "truth.jsonl"
+TRUTH, SAMPLE = "truth.jsonl", "sample.json"  # of `penstock sample`: what is planted; that it is one
 
 
 class PrepareConfig(Config):
@@ -56,7 +57,7 @@ class PrepareConfig(Config):
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     shards: ShardsConfig = ShardsConfig()
-    num_workers: int | None = None
+    num_workers: int | None = Field(default=None, ge=1)
     """Ray workers of one CPU each; default: as many as this process may use. Does not change the output."""
 
 
@@ -94,7 +95,10 @@ def _prepare(config: PrepareConfig, out: Path) -> dict[str, Any]:
 
 def stage_folders(data: Path) -> dict[str, Path]:
     """Stage name -> folder of a finished prepare folder; raises ArtifactError."""
-    return {name: data / folder for name, folder in read_manifest(data).counts["stages"].items()}
+    manifest = read_manifest(data)
+    if manifest.stage != "prepare" or not manifest.counts.get("stages"):
+        raise ArtifactError(f"{data} is a {manifest.stage}, not the output folder of penstock prepare")
+    return {name: data / folder for name, folder in manifest.counts["stages"].items()}
 
 
 def explain_document(data: Path, name: str) -> dict[str, list[dict[str, Any]]]:
@@ -160,7 +164,7 @@ def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path]) -> dict
         "sources": per_source,
         "tokens": read_manifest(folders["shards"]).counts,
         "tokenizer": read_manifest(folders["tokenizer"]).counts,
-        "planted": _planted(truth, folders) if truth.exists() else None,
+        "planted": _planted(truth, folders) if (config.input / SAMPLE).exists() else None,
     }
 
 

@@ -12,9 +12,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def penstock(*arguments: str | Path, timeout_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+def penstock(
+    *arguments: str | Path, timeout_s: float = 300, max_file_kib: int | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end. `max_file_kib`: a longer file is an error of the system, as on a full disk."""
+    limit = [] if max_file_kib is None else ["bash", "-c", f'ulimit -f {max_file_kib} && exec "$@"', "bash"]
+    command = [*limit, sys.executable, "-m", "pipeline", *map(str, arguments)]
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=timeout_s, check=False
     )

@@ -68,6 +68,8 @@ def prepare(*settings: str, out: Path) -> list[str]:
         ("clean.filters=[languag]", "clean.filters.0: no plugin 'languag'"),
         ("sources=[{name: wikipedia, path: x}]", "sources.0.path: unknown key; did you mean 'paths'?"),
         ("num_workers=many", "num_workers:"),
+        ("num_workers=-1", "num_workers: Input should be greater than or equal to 1"),
+        ("sources=[{name: jsonl, label: .x}]", "sources.0.label:"),
         ("input=does/not/exist", "does/not/exist"),
     ],
 )
@@ -83,6 +85,11 @@ def test_empty_corpus(tmp_path: Path) -> None:
     said = mistake(*prepare(f"input={tmp_path / 'corpus'}", out=tmp_path / "out"))
     assert len(said.splitlines()) == 1
     assert "wikipedia" in said
+
+
+def test_out_below_a_file(tmp_path: Path, sample: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot be used as a path" in mistake(*prepare(f"input={sample}", out=tmp_path / "file" / "sub"))
 
 
 def test_missing_config_file(tmp_path: Path) -> None:

@@ -16,16 +16,15 @@ from pipeline.clean.verdict import Drop, Filter
 from pipeline.clean.words import SPLITTER
 from pipeline.core.config import Config
 from pipeline.core.ledger import tally
-from pipeline.core.manifest import committed_files, input_marks, run_stage
+from pipeline.core.manifest import committed_files, run_stage
 from pipeline.core.plugins import PluginConfig, load, parse
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Counts, Split, Workers
-from pipeline.core.tables import DocumentWriter, read_documents
+from pipeline.core.tables import DOCUMENTS_FILE, DocumentWriter, read_documents
 
 STAGE = "clean"
 VERSION = 1
 PACKAGE = "pipeline.clean"
-DOCUMENTS = ".documents.parquet"
 # repair first, then what needs no quality to judge, edits before the rules that count words, masking last
 DEFAULT_FILTERS = ("unicode", "language", "boilerplate", "quality", "repetition", "pii")
 
@@ -43,14 +42,14 @@ def run(config: CleanConfig, documents: Path, root: Path, workers: Workers) -> P
     """The finished folder of the stage; `documents` is the finished folder of the stage before."""
     section = config.model_dump(mode="json") | {"splitter": SPLITTER}
     splits = [
-        Split(path.name.removesuffix(DOCUMENTS), (config, path), path.stat().st_size)
-        for path in committed_files(documents, DOCUMENTS)
+        Split(path.name.removesuffix(DOCUMENTS_FILE), (config, path), path.stat().st_size)
+        for path in committed_files(documents, DOCUMENTS_FILE)
     ]
 
     def body(folder: Path) -> dict[str, Any]:
         return tally(STAGE, folder, workers.map(clean_split, splits, folder, label=STAGE))
 
-    return run_stage(STAGE, VERSION, section, input_marks([documents]), root, body)
+    return run_stage(STAGE, VERSION, section, [documents], root, body)
 
 
 def clean_split(task: tuple[CleanConfig, Path], folder: Path) -> Counts:

@@ -34,7 +34,7 @@ _INVISIBLE = dict.fromkeys(
 _SPACES = dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F], " ")
 _TABLE = {**_INVISIBLE, **_SPACES, 0x2581: "_"}
 _ASCII_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-_TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
+_TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\n|\Z)")  # looking behind: linear in long runs
 _BLANK_LINES = re.compile(r"\n{4,}")
 # quotes, widths and HTML are the author's; the rest of ftfy's work is done below, or once for the whole text
 _FTFY = TextFixerConfig(

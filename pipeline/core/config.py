@@ -34,6 +34,10 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise ConfigError(
+                    f"{key_node.start_mark.name}: line {key_node.start_mark.line + 1}: keys are words, not {key!r}"
+                )
             if key in seen:
                 raise ConfigError(
                     f"{key_node.start_mark.name}: line {key_node.start_mark.line + 1}: '{key}' is given twice"
@@ -73,7 +77,11 @@ def read_tree(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{file}: expected keys at the top level, found a {type(tree).__name__}")
     parents = tree.pop("extends", [])
     merged: dict[str, Any] = {}
-    for parent in [parents] if isinstance(parents, str) else parents:
+    if isinstance(parents, str):
+        parents = [parents]
+    if not isinstance(parents, list) or not all(isinstance(parent, str) for parent in parents):
+        raise ConfigError(f"{file}: extends: expected a file name or a list of them, found {parents!r}")
+    for parent in parents:
         merged = merge(merged, read_tree(file.parent / parent, (*above, file.resolve())))
     return merge(merged, tree)
 
@@ -127,13 +135,12 @@ def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
 
 
 def _parse(text: str, where: str) -> Any:
-    loader = _Loader(text)
-    loader.name = where
     try:
+        loader = _Loader(text)
+        loader.name = where
         return loader.get_single_data()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f": line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    finally:
-        loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = f": line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{where}{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a control character, 30 February, 3,000 brackets
+        raise ConfigError(f"{where}: not valid YAML: {str(error).splitlines()[0]}") from None

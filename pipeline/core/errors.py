@@ -43,4 +43,6 @@ def storage_error(error: OSError) -> UserError | None:
         return UserError(f"no room left on the disk while writing {error.filename or 'output'}; free some and rerun")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"no permission for {error.filename}: {error.strerror}")
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(f"{error.filename} cannot be used as a path: {error.strerror}")
     return None

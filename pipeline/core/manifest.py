@@ -54,18 +54,26 @@ def run_stage(
     stage: str,
     version: int,
     config: BaseModel | Mapping[str, Any],
-    inputs: Mapping[str, str],
+    inputs: Mapping[str, str] | Sequence[Path],
     root: Path,
     body: Callable[[Path], Mapping[str, Any]],
 ) -> Path:
-    """The stage's folder under `root`, done. `body(folder)` does the work, file by file, and returns the counts."""
+    """The stage's folder under `root`, done. `body(folder)` does the work, file by file, and returns the counts.
+
+    `inputs`: the finished folders that it reads, each proven by its checksums before the work begins; or, for what no
+    stage wrote, name -> fingerprint.
+    """
     section = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
+    folders = () if isinstance(inputs, Mapping) else inputs
+    inputs = inputs if isinstance(inputs, Mapping) else input_marks(inputs)
     mark = fingerprint(stage, version, section, inputs)
     folder = root / f"{stage}-{mark[:12]}"
     if is_done(folder):
         _require_whole(folder, mark)
         logger.info("%-10s done already: %s", stage, folder.name)
         return folder
+    if bad := [line for read in folders for line in verify(read)]:
+        raise ArtifactError("\n".join(bad))
     half_done = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     logger.info("%-10s %s %s", stage, "resumes" if half_done else "starts", folder.name)
@@ -111,8 +119,11 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged: {error}") from None
-    if manifest.fingerprint != fingerprint(manifest.stage, manifest.version, manifest.config, manifest.inputs):
-        logger.debug("%s was written with another pyarrow", path)
+    if not all(isinstance(part, dict) for part in (manifest.config, manifest.inputs, manifest.counts)):
+        raise ArtifactError(f"{path} is damaged: config, inputs and counts are mappings")
+    for entry in manifest.files:
+        if not isinstance(entry.name, str) or entry.name.startswith("/") or ".." in entry.name.split("/"):
+            raise ArtifactError(f"{path} is damaged: {entry.name!r} is no file of this folder")
     return manifest
 
 

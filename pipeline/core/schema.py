@@ -94,7 +94,15 @@ class Rejected:
 def document_id(source: str, key: str, raw: bytes) -> bytes:
     """16 bytes that name a document by its content; the same in every run, on every machine."""
     digest = xxhash.xxh3_128(source.encode())
-    for part in (key.encode("utf-8", "surrogateescape"), raw):
+    for part in (_key_bytes(key), raw):
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.digest()
+
+
+def _key_bytes(key: str) -> bytes:
+    r"""A file name that is not UTF-8 as it is on disk; half a surrogate pair ("\ud83d", legal in JSON) as it stands."""
+    try:
+        return key.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return key.encode("utf-8", "surrogatepass")

@@ -203,7 +203,7 @@ def _read_receipt(out: Path, split: str) -> Receipt | None:
         body = json.loads((out / "receipts" / f"{split}.json").read_bytes())
         files = tuple(FileEntry(*entry) for entry in body["files"])
         whole = all((out / entry.name).stat().st_size == entry.num_bytes for entry in files)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
     return Receipt(body["split"], body["counts"], files) if whole else None
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.schema import DOCUMENT, LEDGER, Document
 
+DOCUMENTS_FILE = ".documents.parquet"  # how the name of a documents file ends in a finished stage folder
 GROUP_ROWS = 100_000
 GROUP_BYTES = 64 << 20
 

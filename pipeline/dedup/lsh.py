@@ -5,6 +5,8 @@ on files or rows. In a bucket of equal hashes every document is compared with th
 first; in one of up to WINDOW documents these are all pairs.
 """
 
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,15 @@ class JoinTask:
     ranks: Path  # uint32 per row, .npy
     band: int
     min_jaccard: float
+
+
+def write_ranks(path: Path, ranks: Array) -> None:
+    """Whole or not at all. As bytes: given a file, `np.save` does not say why a write fell short (ENOSPC)."""
+    packed = io.BytesIO()
+    np.save(packed, ranks)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(packed.getbuffer())
+    os.replace(temporary, path)
 
 
 def join_band(task: JoinTask, folder: Path) -> Counts:

@@ -25,19 +25,20 @@ from pydantic import Field
 
 from pipeline.core.config import Config
 from pipeline.core.errors import ArtifactError, UserError
-from pipeline.core.manifest import SCRATCH, committed_files, input_marks, run_stage
+from pipeline.core.ledger import tally
+from pipeline.core.manifest import SCRATCH, committed_files, run_stage
 from pipeline.core.shard_map import Counts, Split, Workers
-from pipeline.core.tables import DocumentWriter, read_documents
+from pipeline.core.tables import DOCUMENTS_FILE, DocumentWriter, read_documents
 from pipeline.dedup.components import roots
-from pipeline.dedup.lsh import EDGES_FILE, EXCLUDED, JoinTask, join_band, read_edges
+from pipeline.dedup.lsh import EDGES_FILE, EXCLUDED, JoinTask, join_band, read_edges, write_ranks
 from pipeline.dedup.minhash import similarity
 from pipeline.dedup.signatures import SIGNATURES_FILE, Signatures, SignTask, sign_file
+from pipeline.sources.base import source_of
 
 logger = logging.getLogger(__name__)
 
 STAGE = "dedup"
-VERSION = 1
-DOCUMENTS_FILE = ".documents.parquet"
+VERSION = 2
 Array = np.ndarray[Any, Any]
 
 
@@ -93,11 +94,10 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
         verdicts = _write_verdicts(table, nodes, clusters, files, scratch / "verdicts")
         splits = [Split(_id(file), DecideTask(file, verdict), file.stat().st_size)
                   for file, verdict in zip(files, verdicts, strict=True)]  # fmt: skip
-        receipts = workers.map(decide_file, splits, folder, label="dedup")
-        counts = {key: sum(receipt.counts[key] for receipt in receipts) for key in receipts[0].counts}
+        counts = tally(STAGE, folder, workers.map(decide_file, splits, folder, label="dedup"))
         return counts | {"clusters": int((np.bincount(clusters, minlength=1) > 1).sum())}
 
-    return run_stage(STAGE, VERSION, config, input_marks([documents]), root, body)
+    return run_stage(STAGE, VERSION, config, [documents], root, body)
 
 
 # ---- 1: sign -----------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def _first_equal(keys: Array) -> Array:
 
 def _source_priority(config: DedupConfig, file: Path) -> tuple[int, str]:
     """Sorts as sources are preferred."""
-    source = _source(file)
+    source = source_of(file)
     listed = config.source_priority
     return (listed.index(source) if source in listed else len(listed), source)
 
@@ -172,9 +172,7 @@ def _join(config: DedupConfig, signed: tuple[Path, ...], nodes: Nodes, scratch: 
     ranks = np.full(len(own), EXCLUDED, dtype=np.uint32)
     ranks[nodes.row_of[alone]] = own[alone]
     path = scratch / "ranks.npy"
-    temporary = scratch / "ranks.tmp.npy"
-    np.save(temporary, ranks)
-    os.replace(temporary, path)
+    write_ranks(path, ranks)
     splits = [Split(f"band-{band:03d}", JoinTask(signed, path, band, config.min_jaccard))
               for band in range(config.bands)]  # fmt: skip
     workers.map(join_band, splits, scratch / "edges", label="dedup: join")
@@ -237,7 +235,6 @@ class DecideTask:
 def decide_file(task: DecideTask, folder: Path) -> Counts:
     """`documents.parquet` and `ledger.parquet`."""
     verdicts = pa.ipc.open_file(pa.memory_map(str(task.verdicts))).read_all().to_pylist()
-    counts = {fate.name: 0 for fate in Fate if fate != Fate.keep}
     with DocumentWriter(folder, STAGE) as writer:
         for document, verdict in zip(read_documents(task.documents), verdicts, strict=True):
             if document.doc_id != verdict["doc_id"]:
@@ -250,22 +247,16 @@ def decide_file(task: DecideTask, folder: Path) -> Counts:
                       "cluster_size": size}  # fmt: skip
             writer.drop(document.doc_id, document.source, document.key, kind="quality", reason=fate.name,
                         detail=json.dumps(detail), bytes_in=len(document.text.encode()))  # fmt: skip
-            counts[fate.name] += 1
-    return writer.counts | counts
+    return writer.counts
 
 
 def _id(file: Path) -> str:
     return file.name.removesuffix(DOCUMENTS_FILE)
 
 
-def _source(file: Path) -> str:
-    """The label in "<label>-00003.documents.parquet"."""
-    return _id(file).rpartition("-")[0]
-
-
 def _warn_of_unknown(config: DedupConfig, files: Sequence[Path]) -> None:
     """Not refused: one list may serve several choices of sources."""
-    sources = {_source(file) for file in files}
+    sources = {source_of(file) for file in files}
     if unknown := [source for source in config.source_priority if source not in sources]:
         logger.warning("dedup.source_priority names %s, but the documents are of %s",
                        ", ".join(unknown), ", ".join(sorted(sources)))  # fmt: skip

@@ -61,8 +61,8 @@ def generate(
 
 
 def _sampling(temperature: float, top_k: int, top_p: float) -> dict[str, Any]:
-    if temperature < 0:
-        raise UserError(f"temperature ({temperature}) must be 0 (greedy) or more")
+    if not (temperature == 0 or 0.01 <= temperature <= 100):  # also NaN; below, scores over temperature overflow
+        raise UserError(f"temperature ({temperature}) must be 0 (greedy), or lie between 0.01 and 100")
     if top_k < 0:
         raise UserError(f"top_k ({top_k}) must be 0 (all tokens) or more")
     if not 0 < top_p <= 1:

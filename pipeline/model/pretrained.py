@@ -8,10 +8,12 @@ transformers gives weights that a file lacks random values and says so in a warn
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ArtifactError
+from pipeline.core.manifest import is_done, verify
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,11 +46,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_bytes())
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged: {error}") from None
+    if not isinstance(config, dict):
+        raise ArtifactError(f"{path} is damaged: it is no mapping")
+    _require_proven(folder)
     if not any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
         raise ArtifactError(f"{folder} has no model.safetensors")
     if not (folder / "tokenizer.json").exists():
         raise ArtifactError(f"{folder} has no tokenizer.json; a model is of no use without its tokenizer")
     return config
+
+
+@cache
+def _require_proven(folder: Path) -> None:
+    """A folder that Penstock wrote has a manifest: every byte is compared with it, once per process."""
+    if is_done(folder) and (bad := verify(folder)):
+        raise ArtifactError("\n".join(bad))
 
 
 def architecture(folder: Path) -> str:

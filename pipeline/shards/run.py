@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import UserError
-from pipeline.core.manifest import committed_files, input_marks, run_stage
+from pipeline.core.manifest import committed_files, run_stage
 from pipeline.core.shard_map import Receipt, Split, Workers
+from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.shards.read import STAGE, TOKENS_FILE, Shard
-from pipeline.shards.write import DOCUMENTS_FILE, EncodeTask, ShardsConfig, dtype_of, encode_file, source_of
+from pipeline.shards.write import EncodeTask, ShardsConfig, dtype_of, encode_file
+from pipeline.sources.base import source_of
 from pipeline.tokenizer.tokenizer import Tokenizer
 
 VERSION = 1
@@ -36,7 +38,7 @@ def run(config: ShardsConfig, documents: Path, tokenizer: Path, root: Path, work
         sources = {split.id: source_of(file) for split, file in zip(splits, files, strict=True)}
         return describe(receipts, sources, Tokenizer.load(tokenizer))
 
-    return run_stage(STAGE, VERSION, config, input_marks([documents, tokenizer]), root, body)
+    return run_stage(STAGE, VERSION, config, [documents, tokenizer], root, body)
 
 
 def describe(receipts: list[Receipt], sources: Mapping[str, str], tokenizer: Tokenizer) -> dict[str, Any]:

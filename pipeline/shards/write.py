@@ -22,9 +22,9 @@ from pipeline.core.seeds import derive, keep_fraction
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import RowWriter, read_documents
 from pipeline.shards.read import DOCS_FILE, TOKENIZER_KEY, TOKENS_FILE
+from pipeline.sources.base import source_of
 from pipeline.tokenizer.tokenizer import Tokenizer
 
-DOCUMENTS_FILE = ".documents.parquet"
 LARGEST_UINT16_VOCAB = 1 << 16
 
 
@@ -63,11 +63,6 @@ class EncodeTask:
     documents: Path
     tokenizer: Path
     config: ShardsConfig
-
-
-def source_of(documents: Path) -> str:
-    """The label in "<label>-00003.documents.parquet"."""
-    return documents.name.removesuffix(DOCUMENTS_FILE).rpartition("-")[0]
 
 
 def dtype_of(vocab_size: int) -> str:

@@ -8,11 +8,14 @@
 Promises of every source:
 - a record that cannot be read is one `Rejected(kind="error")`, and the records around it are read all the same;
 - a record that is not wanted (a redirect, a 404) is one `Rejected(kind="quality")`;
-- a missing library is an exception at the first document, never an error record;
+- so is a record over which a library stumbles: "failed", with the exception; the counts tell if they are many;
+- a missing library is an exception at the first document, never an error record, and so is an error of the disk, which
+  may pass: the split is tried again;
 - `origin` is "file:offset": the file relative to the input folder, and the byte of it where the raw record begins.
   Inside a compressed file it is "file:A+B": B bytes into what decompresses from byte A.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +26,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from pipeline.core.plugins import PluginConfig, load, parse
 from pipeline.core.schema import Document, Kind, Rejected, document_id
+from pipeline.core.tables import DOCUMENTS_FILE
 
 PACKAGE = "pipeline.sources"
 SPLIT_BYTES = 32 << 20  # of raw input, compressed or not: minutes of work, so that a retry is cheap
@@ -34,7 +38,7 @@ class SourceConfig(PluginConfig):
     paths: tuple[str, ...] = Field(min_length=1)
     """Files: globs (`**` too), folders or names, relative to the input folder or absolute."""
 
-    label: str = Field("", pattern=r"^[A-Za-z0-9_.-]*$")
+    label: str = Field("", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$")
     """Name of the source in documents, ledger and mixtures; default: the plugin's name."""
 
     license: str = ""
@@ -98,6 +102,29 @@ def reject(
 def broken(config: SourceConfig, key: str, raw: bytes, reason: str, detail: object = "") -> Rejected:
     """The verdict on a record that could not be read."""
     return reject(config, key, raw, reason, str(detail), kind="error")
+
+
+def failed(config: SourceConfig, key: str, raw: bytes, error: Exception, where: str = "") -> Rejected:
+    """The verdict on a record over which a library stumbled, for `except Exception`; raises what is not its fault."""
+    if not in_the_data(error):
+        raise error
+    return broken(config, key, raw, "failed", f"{describe(error)} in {where or key}")
+
+
+def in_the_data(error: Exception) -> bool:
+    """Whether the raw data may be to blame: not a library that is missing, nor memory, nor the disk."""
+    if isinstance(error, OSError):
+        return error.errno in (None, errno.EINVAL)  # EINVAL: a seek to before the file, as damaged archives ask for
+    return not isinstance(error, (ImportError, MemoryError))
+
+
+def describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def source_of(documents: Path) -> str:
+    """The label in "<label>-00003.documents.parquet"."""
+    return documents.name.removesuffix(DOCUMENTS_FILE).rpartition("-")[0]
 
 
 def group(sizes: Sequence[int], limit: int = SPLIT_BYTES) -> Iterator[tuple[int, int]]:

@@ -18,16 +18,17 @@ claims: an archive cannot fill the disk or the memory.
 | not_text       | error   | a .txt that is binary |
 | damaged        | error   | the archive, or the member's checksum, is broken |
 | broken_epub    | error   | container, package or a chapter is missing or not well-formed |
+| failed         | error   | a library raised an exception over the book |
 """
 
 import gzip
 import posixpath
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import cast
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -37,7 +38,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.core.schema import Document, Rejected, document_id
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, group, reject
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, describe, failed, group, in_the_data, reject
 from pipeline.sources.charset import decode
 from pipeline.sources.gutenberg import find_title, join_lines, strip_licence
 
@@ -73,14 +74,25 @@ class BadBook(Exception):
         self.reason, self.detail = reason, str(detail)
 
 
+@contextmanager
+def damage_is_a_bad_book() -> Iterator[None]:
+    """Over damaged bytes zipfile, gzip and the decompressors raise nearly anything, bare OSErrors too."""
+    try:
+        yield
+    except Exception as error:
+        if not in_the_data(error):
+            raise
+        raise BadBook("damaged", describe(error)) from error
+
+
 def splits(config: SourceConfig, file: InputFile) -> list[Range]:
     if _suffix(file.name) != ".zip":
         return [Range(file, file.num_bytes)]
     try:
-        with zipfile.ZipFile(file.path) as archive:
+        with _open_archive(file.path) as archive:
             sizes = [member.compress_size for member in archive.infolist()[:MAX_MEMBERS]]
-    except (zipfile.BadZipFile, NotImplementedError):
-        sizes = []
+    except BadBook:
+        sizes = []  # `read` reports it
     if not sizes:
         return [Range(file, file.num_bytes)]
     return [Range(file, sum(sizes[start:end]), start, end) for start, end in group(sizes)]
@@ -103,22 +115,24 @@ def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
 
 
 def _unpack(file: InputFile) -> bytes:
-    try:
-        with gzip.open(file.path, "rb") as opened:
-            data = opened.read(MAX_BOOK_BYTES + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadBook("damaged", error) from error
+    with damage_is_a_bad_book(), gzip.open(file.path, "rb") as opened:
+        data = opened.read(MAX_BOOK_BYTES + 1)
     if len(data) > MAX_BOOK_BYTES:
         raise BadBook("too_large", f"more than {MAX_BOOK_BYTES} bytes unpacked")
     return data
 
 
+def _open_archive(file: Path | BytesIO) -> zipfile.ZipFile:
+    with damage_is_a_bad_book():
+        return zipfile.ZipFile(file)
+
+
 def _read_archive(config: Config, part: Range) -> Iterator[Document | Rejected]:
     file = part.file
     try:
-        archive = zipfile.ZipFile(file.path)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        yield broken(config, file.key, b"", "damaged", error)
+        archive = _open_archive(file.path)
+    except BadBook as error:
+        yield broken(config, file.key, b"", error.reason, error.detail)
         return
     with archive:
         members = archive.infolist()
@@ -140,11 +154,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int =
     """Never more than `limit` bytes: the size in a member's header may be a lie."""
     if member.flag_bits & 0x1:
         raise BadBook("encrypted", member.filename)
-    try:
-        with archive.open(member) as opened:
-            data = opened.read(limit + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise BadBook("damaged", error) from error
+    with damage_is_a_bad_book(), archive.open(member) as opened:
+        data = opened.read(limit + 1)
     if len(data) > limit:
         raise BadBook("too_large", f"{member.filename} unpacks to more than {limit} bytes")
     return data
@@ -159,6 +170,9 @@ def _read_book(config: Config, key: str, origin: str, raw: bytes) -> Iterator[Do
         title, text = _READERS.get(suffix, _read_html)(raw)
     except BadBook as error:
         yield broken(config, key, raw, error.reason, error.detail)
+        return
+    except Exception as error:  # noqa: BLE001  (one odd book costs one book)
+        yield failed(config, key, raw, error, origin)
         return
     if not text.strip():
         yield reject(config, key, raw, "no_text")
@@ -196,11 +210,7 @@ def _chapter_text(tree: HTMLTree) -> str:
 
 def _read_epub(raw: bytes) -> tuple[str, str]:
     """Chapters in reading order, without cover, title page, table of contents and imprint."""
-    try:
-        archive = zipfile.ZipFile(BytesIO(raw))
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise BadBook("damaged", error) from error
-    with archive:
+    with _open_archive(BytesIO(raw)) as archive:
         if len(archive.infolist()) > MAX_MEMBERS:
             raise BadBook("too_large", f"{len(archive.infolist())} members")
         title, chapters = _spine(archive)

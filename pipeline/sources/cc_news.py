@@ -18,6 +18,7 @@ A URL in canonical form is the key, so that captures of one page meet in the ded
 | truncated   | error   | the record is shorter than its header says |
 | bad_body    | error   | the body cannot be un-chunked or decompressed |
 | damaged     | error   | the file cannot be read further: what came before is kept |
+| failed      | error   | a library raised an exception over the page |
 """
 
 import re
@@ -30,7 +31,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.core.schema import Document, Rejected, document_id
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, reject
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, describe, failed, in_the_data, reject
 from pipeline.sources.charset import decode
 
 MAX_BODY_BYTES = 16 << 20
@@ -65,10 +66,10 @@ def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
                 position = record.stream_pos
                 if record.record_type == WarcRecordType.response:
                     yield _read_record(config, part.file, record)
-        except OSError as error:
-            if error.errno:  # the disk's, not the file's
+        except Exception as error:
+            if not in_the_data(error):
                 raise
-            detail = f"after {num_records} records: {error}"
+            detail = f"after {num_records} records: {describe(error)}"
             yield broken(config, f"{part.file.name}:{position}", b"", "damaged", detail)
             return
     if not num_records:
@@ -84,6 +85,15 @@ def _read_record(config: SourceConfig, file: InputFile, record: WarcRecord) -> D
     raw = record.reader.read()
     if len(raw) != declared:
         return broken(config, key, raw, "truncated", f"{len(raw)} of {declared} bytes in {origin}")
+    try:
+        return _read_response(config, record, key, origin, url, raw)
+    except Exception as error:  # noqa: BLE001  (one odd page costs one page)
+        return failed(config, key, raw, error, origin)
+
+
+def _read_response(
+    config: SourceConfig, record: WarcRecord, key: str, origin: str, url: str, raw: bytes
+) -> Document | Rejected:
     date = record.headers.get("WARC-Date") or ""
     try:
         status, kind, charset, body = _http_body(raw)

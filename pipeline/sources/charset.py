@@ -11,6 +11,7 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+NOT_OF_TEXT = ("undefined", "unicode-escape", "raw-unicode-escape", "idna", "punycode")  # codecs, yet no charsets
 
 
 def decode(raw: bytes, declared: str = "", html: bool = False) -> tuple[str, str]:
@@ -30,7 +31,7 @@ def decode(raw: bytes, declared: str = "", html: bool = False) -> tuple[str, str
         if guess:
             try:
                 return raw.decode(guess), guess
-            except (UnicodeDecodeError, LookupError):
+            except (UnicodeError, LookupError):  # LookupError: a codec that is not of text, base64
                 continue
     return raw.decode("utf-8" if _mostly_utf8(raw) else "cp1252", "replace"), "damaged"
 
@@ -39,6 +40,8 @@ def _known(charset: str) -> str:
     try:
         name = codecs.lookup(charset).name if charset else ""
     except (LookupError, ValueError):
+        return ""
+    if name in NOT_OF_TEXT:
         return ""
     return "cp1252" if name in ("iso8859-1", "ascii") else name
 

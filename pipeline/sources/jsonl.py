@@ -3,7 +3,7 @@
 | reason    | kind    | when |
 |-----------|---------|------|
 | no_text   | quality | the text field is empty |
-| malformed | error   | the line is not JSON, not an object, not UTF-8, or its text field is no string |
+| malformed | error   | the record is not JSON, not an object, not UTF-8, or its text field is no string |
 | too_large | error   | the line is longer than MAX_LINE_BYTES |
 | damaged   | error   | the gzip stream or the Parquet file cannot be read (further) |
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.schema import Document, Rejected, document_id
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, group, reject
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, describe, group, in_the_data, reject
 
 MAX_LINE_BYTES = 64 << 20
 
@@ -53,7 +53,9 @@ def splits(config: SourceConfig, file: InputFile) -> list[Range]:
     try:
         with pq.ParquetFile(file.path) as table:
             facts = [table.metadata.row_group(i) for i in range(table.num_row_groups)]
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError) as error:
+        if not in_the_data(error):
+            raise
         return [Range(file, file.num_bytes)]  # `read` reports it
     sizes = [sum(group.column(i).total_compressed_size for i in range(group.num_columns)) for group in facts]
     return [Range(file, sum(sizes[start:end]), start, end) for start, end in group(sizes)]
@@ -77,7 +79,10 @@ def _read_lines(config: Config, file: InputFile, stream: IO[bytes]) -> Iterator[
             too_large = len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
             size = len(line) + (_skip_line(stream) if too_large else 0)
         except (EOFError, OSError, zlib.error) as error:
-            yield broken(config, f"{file.name}:{number + 1}", b"", "damaged", f"after {offset} bytes: {error}")
+            if not in_the_data(error):
+                raise
+            detail = f"after {offset} bytes: {describe(error)}"
+            yield broken(config, f"{file.name}:{number + 1}", b"", "damaged", detail)
             return
         if not line:
             return
@@ -138,12 +143,23 @@ def _read_parquet(config: Config, part: Range) -> Iterator[Document | Rejected]:
             row = sum(table.metadata.row_group(i).num_rows for i in range(part.start))
             groups = range(part.start, table.num_row_groups if part.end is None else part.end)
             for batch in table.iter_batches(batch_size=1000, row_groups=list(groups), columns=columns):
-                for record in batch.to_pylist():
+                for index in range(len(batch)):
                     row += 1
-                    raw = str(record.get(config.text_field, "")).encode("utf-8", "surrogatepass")
-                    yield _to_document(config, f"{file.key}:{row}", f"{file.name}:{row - 1}", record, raw)
-    except (pa.ArrowInvalid, OSError) as error:
-        yield broken(config, f"{file.name}:{part.start}", b"", "damaged", error)
+                    yield _read_row(config, f"{file.key}:{row}", f"{file.name}:{row - 1}", batch, index)
+    except (pa.ArrowException, OSError) as error:
+        if not in_the_data(error):
+            raise
+        yield broken(config, f"{file.name}:{part.start}", b"", "damaged", describe(error))
+
+
+def _read_row(config: Config, key: str, origin: str, batch: pa.RecordBatch, index: int) -> Document | Rejected:
+    try:
+        columns = zip(batch.schema.names, batch.columns, strict=True)
+        record = {name: column[index].as_py() for name, column in columns}
+    except ValueError as error:  # a string that is not UTF-8, a date after the year 9999
+        return broken(config, key, b"", "malformed", describe(error))
+    raw = str(record.get(config.text_field, "")).encode("utf-8", "surrogatepass")
+    return _to_document(config, key, origin, record, raw)
 
 
 def _is_parquet(file: InputFile) -> bool:

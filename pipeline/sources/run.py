@@ -9,10 +9,11 @@ The same files give the same splits and the same bytes, whatever the number of w
 """
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,20 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.core.errors import UserError
-from pipeline.core.ledger import tally
+from pipeline.core.ledger import LEDGER_FILES, tally
 from pipeline.core.manifest import committed_files, run_stage
 from pipeline.core.schema import Document, Rejected
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DocumentWriter
 from pipeline.sources.base import InputFile, Range, SourceConfig, group, plugin
 
+logger = logging.getLogger(__name__)
+
 STAGE = "sources"
-VERSION = 1
+VERSION = 2
 TOLERATED_ERRORS = 3  # one broken record in a corpus of ten is no reason to stop
+LOSSES = ("damaged", "too_large", "no_pages")  # errors that may stand for any number of records
+SHOWN_LOSSES = 20
 
 
 def run(config: Sequence[SourceConfig], input: Path, root: Path, workers: Workers) -> Path:
@@ -49,10 +54,10 @@ def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
         raise UserError(f"input folder {input} does not exist" if not input.exists() else f"{input} is not a folder")
     found = {}
     for pattern in config.paths:
-        whole = str(input / pattern)  # an absolute pattern stays as it is
-        prefix = _fixed_prefix(whole)
-        if Path(whole).is_dir():
-            prefix, whole = Path(whole), f"{whole}/**/*"
+        prefix = input / _fixed_prefix(pattern)  # an absolute pattern stays as it is
+        whole = os.path.join(glob.escape(str(input)), pattern)
+        if (input / pattern).is_dir():
+            prefix, whole = input / pattern, glob.escape(str(input / pattern)) + "/**/*"
         matches = [Path(name) for name in glob.glob(whole, recursive=True) if os.path.isfile(name)]
         if not matches:
             raise UserError(f"source {config.source}: no file matches '{pattern}' in {input}; {_what_is_in(input)}")
@@ -78,7 +83,10 @@ def _read_all(
     receipts = workers.map(read_split, splits, folder, label=STAGE)
     counts = tally(STAGE, folder, receipts)
     for source, _ in files:
-        _check_errors(source, counts["sources"].get(source.source, {"in": 0, "errors": 0}), folder)
+        of_source = counts["sources"].get(source.source, {"in": 0, "documents": 0, "errors": 0})
+        errors = _errors(source, folder) if of_source["errors"] else []
+        _warn_of_losses(source, errors)
+        _check_errors(source, of_source, errors)
     if not counts["documents"]:
         reasons: Counter[str] = Counter()
         for one in counts["sources"].values():
@@ -113,10 +121,10 @@ def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
 
 
 def _encodable(document: Document) -> Document:
-    r"""Half a surrogate pair ("\ud83d", legal in JSON) has no UTF-8: it becomes U+FFFD."""
+    r"""Half a surrogate pair ("\ud83d", legal in JSON; of a file name that is not UTF-8) becomes U+FFFD."""
     return replace(
-        document, key=_valid(document.key), text=_valid(document.text), url=_valid(document.url),
-        title=_valid(document.title), date=_valid(document.date),
+        document, key=_valid(document.key), origin=_valid(document.origin), text=_valid(document.text),
+        url=_valid(document.url), title=_valid(document.title), date=_valid(document.date),
         meta={name: _valid(value) for name, value in document.meta.items()},
     )  # fmt: skip
 
@@ -129,20 +137,48 @@ def _valid(text: str) -> str:
     return text
 
 
-def _check_errors(config: SourceConfig, counts: dict[str, int], folder: Path) -> None:
-    if counts["errors"] <= max(TOLERATED_ERRORS, config.max_error_rate * counts["in"]):
-        return
-    examples: list[str] = []
-    for path in committed_files(folder, ".ledger.parquet"):
+@dataclass(frozen=True)
+class Unreadable:
+    """A ledger row of kind "error"."""
+
+    key: str
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.reason} {self.detail}".strip()
+
+
+def _errors(config: SourceConfig, folder: Path) -> list[Unreadable]:
+    found: list[Unreadable] = []
+    for path in committed_files(folder, LEDGER_FILES):
         table = pq.read_table(path, columns=["source", "key", "kind", "reason", "detail"])
         here = table.filter(pc.and_(pc.equal(table["kind"], "error"), pc.equal(table["source"], config.source)))
-        examples += [f"{row['key']}: {row['reason']} {row['detail']}".strip() for row in here.slice(0, 3).to_pylist()]
-        if len(examples) >= 3:
-            break
-    raise UserError(
-        f"source {config.source}: {counts['errors']} of {counts['in']} records could not be read, more than "
-        f"max_error_rate {config.max_error_rate:g} allows; for example {'; '.join(examples[:3])}"
-    )
+        found += [Unreadable(**row) for row in here.select(["key", "reason", "detail"]).to_pylist()]
+    return found
+
+
+def _warn_of_losses(config: SourceConfig, errors: Sequence[Unreadable]) -> None:
+    """A file that cannot be read (further) counts as one error, whatever it held: people have to see its name."""
+    losses = [error for error in errors if error.reason in LOSSES]
+    for loss in losses[:SHOWN_LOSSES]:
+        logger.warning("source %s: lost a file or part of it: %s", config.source, loss)
+    if len(losses) > SHOWN_LOSSES:
+        logger.warning("source %s: and %d more; see the ledger", config.source, len(losses) - SHOWN_LOSSES)
+
+
+def _check_errors(config: SourceConfig, counts: dict[str, int], errors: Sequence[Unreadable]) -> None:
+    examples = "; ".join(map(str, errors[:3]))
+    if errors and not counts["documents"]:
+        raise UserError(
+            f"source {config.source}: not one document, and {counts['errors']} of {counts['in']} records could not be "
+            f"read: {examples}"
+        )
+    if counts["errors"] > max(TOLERATED_ERRORS, config.max_error_rate * counts["in"]):
+        raise UserError(
+            f"source {config.source}: {counts['errors']} of {counts['in']} records could not be read, more than "
+            f"max_error_rate {config.max_error_rate:g} allows; for example {examples}"
+        )
 
 
 def _refuse_twins(files: Sequence[tuple[SourceConfig, Sequence[InputFile]]]) -> None:

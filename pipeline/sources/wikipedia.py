@@ -19,6 +19,7 @@ A span cannot carry a DTD, so no entity is ever expanded. A broken stream is one
 | too_large    | error   | more than MAX_PAGE_BYTES without an end |
 | damaged      | error   | a compressed stream is truncated or its checksum is wrong |
 | no_pages     | error   | the file holds no `<page>` at all |
+| failed       | error   | a library raised an exception over the page |
 """
 
 import bz2
@@ -33,7 +34,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from pipeline.core.schema import Document, Rejected, document_id
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, group, reject
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, group, reject
 from pipeline.sources.wikitext import FileNames, to_text
 
 MAX_PAGE_BYTES = 64 << 20  # MediaWiki allows 2 MB of wikitext; a page of a full-history dump has many revisions
@@ -101,7 +102,11 @@ def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
     for span in _spans(_pieces(part), part.end):
         num_spans += 1
         offset = f"{span.stream}+{span.offset}" if compressed else str(span.offset)
-        yield _read_page(config, f"{part.file.name}:{offset}", site, span)
+        origin = f"{part.file.name}:{offset}"
+        try:
+            yield _read_page(config, origin, site, span)
+        except Exception as error:  # noqa: BLE001  (one odd page costs one page)
+            yield failed(config, origin, span.data, error)
     if num_spans == 0 and part.start == 0 and part.end is None:
         yield broken(config, part.file.name, b"", "no_pages", f"{part.file.num_bytes} bytes without <page>")
 
@@ -110,7 +115,7 @@ def _read_page(config: SourceConfig, origin: str, site: Site, span: Span) -> Doc
     named = _TITLE.search(span.data[:10_000])
     key = html.unescape(named[1].decode("utf-8", "replace")) if named else origin
     if span.error:
-        return broken(config, key, span.data, span.error, span.detail or origin)
+        return broken(config, key, span.data, span.error, f"{span.detail} in {origin}")
     try:
         page = ElementTree.fromstring(span.data)
     except ElementTree.ParseError as error:

@@ -189,14 +189,14 @@ def _number(call: Call) -> str:
     """{{formatnum:1234567.5}} -> "1,234,567.5"; text that is not a number stays as it is."""
     given = call.text(1)
     whole, point, fraction = given.partition(".")
-    return f"{int(whole):,}{point}{fraction}" if re.match(r"^-?\d+$", whole) else given
+    return f"{int(whole):,}{point}{fraction}" if re.fullmatch(r"-?[0-9]{1,100}", whole) else given
 
 
 def _as_of(call: Call) -> str:
     if call.named("alt"):
         return call.named("alt")
     year, month, day = call.text(1), call.text(2), call.text(3)
-    if month.isdigit() and 1 <= int(month) <= 12:
+    if re.fullmatch(r"0?[1-9]|1[0-2]", month):
         month = MONTHS[int(month)]
     begin = "as of" if call.named("lc") else "As of"
     return " ".join(part for part in (begin, day, month, year) if part)

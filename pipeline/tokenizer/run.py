@@ -13,15 +13,15 @@ from typing import Any
 
 from pipeline.core.errors import UserError
 from pipeline.core.files import sync, write_json
-from pipeline.core.manifest import committed_files, input_marks, run_stage
+from pipeline.core.manifest import committed_files, run_stage
+from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.tokenizer import gate, huggingface
 from pipeline.tokenizer.sample import draw_sample
 from pipeline.tokenizer.tokenizer import MODEL_FILE, Tokenizer
 from pipeline.tokenizer.train import TokenizerConfig, train
 
 STAGE = "tokenizer"
-VERSION = 1
-DOCUMENTS_FILE = ".documents.parquet"
+VERSION = 2
 
 
 def run(config: TokenizerConfig, documents: Path, root: Path) -> Path:
@@ -46,7 +46,7 @@ def run(config: TokenizerConfig, documents: Path, root: Path) -> Path:
             },
         }
 
-    return run_stage(STAGE, VERSION, config, input_marks([documents]), root, body)
+    return run_stage(STAGE, VERSION, config, [documents], root, body)
 
 
 def write_tokenizer(folder: Path, model: bytes) -> None:

@@ -4,7 +4,8 @@ A function of seed and the set of documents: not of files, their order, or anyth
 """
 
 import heapq
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +28,27 @@ class SampleText:
 
 
 def draw_sample(files: list[Path], max_bytes: int, seed: int) -> list[SampleText]:
-    """In order of their draws; at most `max_bytes` of UTF-8 unless the first document alone has more."""
+    """In order of their draws, to the last that fits into `max_bytes` of UTF-8; never without the first."""
     seed = derive(seed, "tokenizer sample")
     # Where the corpus is larger, most documents are skipped before their texts are even decoded. What is left is
     # twice what is needed, so that chance and uneven lengths do not leave the sample short.
     limit = 2 * max(max_bytes, ALWAYS_READ_BYTES) / max(1, sum(_text_bytes(file) for file in files))
+    return longest_prefix((sample for file in files for sample in _below(file, limit, seed)), max_bytes)
+
+
+def longest_prefix(samples: Iterable[SampleText], max_bytes: int) -> list[SampleText]:
+    """Of the samples in order, whatever order they come in, as many as fit; at least the first."""
     heap: list[tuple[float, bytes, int, SampleText]] = []  # the largest draw on top
-    held = 0
-    for sample in (sample for file in files for sample in _below(file, limit, seed)):
+    held, bound = 0, math.inf
+    for sample in samples:
+        if sample.draw >= bound:  # a smaller one did not fit: without this, a small late one would take its place
+            continue
         size = len(sample.text.encode())
         heapq.heappush(heap, (-sample.draw, sample.doc_id, size, sample))
         held += size
         while held > max_bytes and len(heap) > 1:
-            held -= heapq.heappop(heap)[2]
+            _, _, size, left_out = heapq.heappop(heap)
+            held, bound = held - size, left_out.draw
     return sorted(sample for *_, sample in heap)
 
 

@@ -63,6 +63,11 @@ def test_unknown_plugin_and_its_unknown_key_are_named(tmp_path: Path) -> None:
         ("- 1", "expected keys at the top level, found a list"),
         ("extends: missing.yaml", "cannot read config .*missing.yaml"),
         ("extends: a.yaml", "extends itself"),
+        ("extends: 5", "expected a file name or a list of them, found 5"),
+        ("steps: 2024-02-30", "not valid YAML"),
+        ("steps: \x01", "not valid YAML"),
+        ("? [a]\n: 1", "keys are words|not valid YAML"),
+        ("[" * 3000, "not valid YAML"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -91,3 +91,31 @@ def test_what_a_killed_write_left_behind_does_not_enter_the_manifest(tmp_path: P
     make(tmp_path)
     assert (folder / MANIFEST).read_bytes() == before
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_stage_does_not_read_a_damaged_input(tmp_path: Path) -> None:
+    first = make(tmp_path)
+
+    def body(folder: Path) -> dict[str, int]:
+        return {"letters": len((first / "a.txt").read_text())}
+
+    after = run_stage("after", 1, {}, [first], tmp_path, body)
+    assert read_manifest(after).inputs == {"pour": read_manifest(first).fingerprint}
+    (first / "a.txt").write_text("wader")
+    with pytest.raises(ArtifactError, match=r"a\.txt: damaged"):
+        run_stage("after", 2, {}, [first], tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"a.txt"', '"../a.txt"', "'../a.txt' is no file of this folder"),
+        ('"a.txt"', "5", "5 is no file of this folder"),
+        ('"letters": 5', '"letters": ', "damaged"),
+    ],
+)
+def test_an_edited_manifest_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = make(tmp_path) / MANIFEST
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ArtifactError, match=message):
+        read_manifest(path.parent)

@@ -3,21 +3,24 @@
 import gzip
 import json
 import random
+import resource
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.config import load
-from pipeline.core.errors import ArtifactError, ConfigError, UserError
+from pipeline.core.errors import ArtifactError, ConfigError, UserError, storage_error
 from pipeline.core.manifest import committed_files, read_manifest, verify
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
+from pipeline.dedup.lsh import write_ranks
 from pipeline.dedup.run import VERDICTS, DecideTask, DedupConfig, decide_file, run
 from tests.dedup.documents import docstrings, documents, write_stage
 
@@ -101,14 +104,39 @@ def test_conservation_and_kept_documents_are_unchanged(
     counts, ledger = read_manifest(folder).counts, ledger_of(folder)
     kept = [document for file in committed_files(folder, ".documents.parquet") for document in read_documents(file)]
     assert counts["in"] == len(corpus) == len(ledger)
-    assert counts["in"] == counts["kept"] + counts["dropped"]
+    assert counts["in"] == counts["documents"] + counts["dropped"]
     assert counts["errors"] == 0
-    assert counts["kept"] == len(kept)
-    reasons = Counter(row["reason"] for row in ledger if row["verdict"] == "dropped")
-    assert reasons == {name: counts[name] for name in ("exact_duplicate", "near_duplicate")}
+    assert counts["documents"] == len(kept)
+    reasons = Counter((row["source"], row["reason"]) for row in ledger if row["verdict"] == "dropped")
+    told = {(name, reason): number for name, source in counts["sources"].items()
+            for reason, number in source["reasons"].items()}  # fmt: skip
+    assert reasons == told
+    assert {reason for _, reason in told} == {"exact_duplicate", "near_duplicate"}
     assert counts["clusters"] == 23
     assert not (folder / "scratch").exists()
     assert {d.doc_id: d for d in kept} == {d.doc_id: d for d in corpus if d.doc_id in {k.doc_id for k in kept}}
+
+
+def test_a_verdict_that_is_missing_in_the_ledger_is_noticed(workers: Workers, tmp_path: Path) -> None:
+    clean = write_stage(tmp_path, {"web-00000": documents("web", long_texts(3))})
+    folder = run(DedupConfig(), clean, tmp_path, workers)
+    (folder / "manifest.json").unlink()
+    receipt = folder / "receipts/web-00000.json"
+    receipt.write_text(receipt.read_text().replace('"in": 3', '"in": 4'))
+    with pytest.raises(AssertionError, match="dedup: the ledger has 3 in, the splits report 4"):
+        run(DedupConfig(), clean, tmp_path, workers)
+
+
+def test_a_full_disk_is_told_from_our_bugs(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            write_ranks(tmp_path / "ranks.npy", np.arange(1_000_000, dtype=np.uint32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert isinstance(storage_error(error.value), UserError)
+    assert not (tmp_path / "ranks.npy").exists()
 
 
 def test_result_is_independent_of_files_order_and_workers(
@@ -166,7 +194,7 @@ def test_a_record_read_twice_is_kept_once(workers: Workers, tmp_path: Path) -> N
 def test_different_documents_are_never_merged(workers: Workers, tmp_path: Path) -> None:
     clean = write_stage(tmp_path, {"manual-00000": documents("manual", long_texts(80))})
     counts = read_manifest(run(DedupConfig(), clean, tmp_path, workers)).counts
-    assert counts["kept"] == counts["in"] == 80
+    assert counts["documents"] == counts["in"] == 80
 
 
 def test_longest_survives_and_min_jaccard_bounds_merging(workers: Workers, tmp_path: Path) -> None:
@@ -187,7 +215,7 @@ def test_longest_survives_and_min_jaccard_bounds_merging(workers: Workers, tmp_p
 def test_empty_files_and_empty_corpora(workers: Workers, tmp_path: Path) -> None:
     clean = write_stage(tmp_path / "some", {"a-00000": [], "b-00000": documents("b", ["one text", "One  Text"])})
     counts = read_manifest(run(DedupConfig(), clean, tmp_path, workers)).counts
-    assert (counts["kept"], counts["dropped"]) == (1, 1)
+    assert (counts["documents"], counts["dropped"]) == (1, 1)
     clean = write_stage(tmp_path / "nothing", {"a-00000": []})
     assert read_manifest(run(DedupConfig(), clean, tmp_path, workers)).counts["in"] == 0
     with pytest.raises(UserError, match="holds no documents"):

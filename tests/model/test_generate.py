@@ -61,7 +61,7 @@ def test_the_model_ends_where_its_context_does(base: Path, caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"temperature": -1.0}, r"temperature \(-1.0\) must be 0 \(greedy\) or more"),
+        ({"temperature": -1.0}, r"temperature \(-1.0\) must be 0 \(greedy\), or lie between 0.01 and 100"),
         ({"top_k": -1}, r"top_k \(-1\) must be 0 \(all tokens\) or more"),
         ({"top_p": 0.0}, r"top_p \(0.0\) must lie in \(0, 1\]"),
         ({"max_new_tokens": 0}, r"max_new_tokens \(0\) must be at least 1"),

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from resiliparse.parse.html import HTMLTree
 
 from pipeline.sources import bookcorpus
 from pipeline.sources.gutenberg import join_lines, strip_licence
@@ -61,11 +62,11 @@ def epub(**changed: str) -> bytes:
     return zipped({name: text.encode() for name, text in parts.items() if text})
 
 
-def zipped(parts: dict[str, bytes]) -> bytes:
+def zipped(parts: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packed, "w") as archive:
         for name, data in parts.items():
-            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, method)
     return packed.getvalue()
 
 
@@ -158,14 +159,48 @@ def test_a_broken_book_is_one_error(name: str, data: bytes, reason: str, tmp_pat
     assert reasons(rejected) == [f"error:{reason}"]
 
 
-def test_a_damaged_member_is_one_error_and_its_neighbours_are_read(tmp_path: Path) -> None:
-    data = bytearray(zipped({"a.txt": TEXT.encode(), "b.txt": MODERN.encode(), "c.txt": OLD.encode()}))
-    at = data.find(b"b.txt") + 40
-    data[at : at + 4] = b"\xff\xff\xff\xff"
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("at", [9, 30])
+def test_a_damaged_member_is_one_error_and_its_neighbours_are_read(method: int, at: int, tmp_path: Path) -> None:
+    data = bytearray(zipped({"a.txt": TEXT.encode(), "b.txt": MODERN.encode(), "c.txt": OLD.encode()}, method))
+    start = data.find(b"b.txt") + len(b"b.txt") + at
+    data[start : start + 4] = b"\xff\xff\xff\xff"
     (tmp_path / "a.zip").write_bytes(data)
     documents, rejected = read_all("bookcorpus", tmp_path)
     assert list(documents) == ["a.zip/a.txt", "a.zip/c.txt"]
     assert reasons(rejected) == ["error:damaged"]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.epub"])
+def test_an_archive_whose_names_are_not_utf8_is_one_error(name: str, tmp_path: Path) -> None:
+    packed = zipped({"é.txt": TEXT.encode()})
+    (tmp_path / name).write_bytes(packed.replace("é".encode(), b"\xc3("))
+    (tmp_path / "good.txt").write_text(TEXT)
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert list(documents) == ["good.txt"]
+    assert reasons(rejected) == ["error:damaged"]
+
+
+def test_a_member_before_the_beginning_of_its_archive_is_one_error(tmp_path: Path) -> None:
+    """The seek fails with EINVAL: an errno, but not the disk's."""
+    packed = zipped({"a.txt": TEXT.encode()})
+    (tmp_path / "a.zip").write_bytes(packed[:-6] + (1 << 20).to_bytes(4, "little") + packed[-2:])
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert documents == {}
+    assert reasons(rejected) == ["error:damaged"]
+    assert rejected[0].detail == "OSError: [Errno 22] Invalid argument"
+
+
+def test_a_book_that_breaks_a_library_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def extract(tree: HTMLTree, **_: object) -> str:
+        raise KeyError(tree.title)
+
+    monkeypatch.setattr(bookcorpus, "extract_plain_text", extract)
+    (tmp_path / "odd.html").write_text("<html><title>Odd</title><p>text</p></html>")
+    (tmp_path / "good.txt").write_text(TEXT)
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert list(documents) == ["good.txt"]
+    assert [(record.reason, record.detail) for record in rejected] == [("failed", "KeyError: 'Odd' in odd.html:0")]
 
 
 def test_a_bomb_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """WARC files: which records become documents, what their text is, and what damage costs."""
 
+import errno
 import gzip
 import shutil
 import zipfile
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.sources import cc_news
 from pipeline.sources.cc_news import canonical_url
 from tests.sources.reading import read_all, reasons
 
@@ -84,6 +86,44 @@ def test_every_response_has_one_verdict(packing: str, tmp_path: Path) -> None:
         assert document.meta == {"crawled": "2026-01-15T00:00:00Z", "html_lang": "en-gb"}
     offset = int(documents[KEPT[-1]].origin.partition(":")[2])
     assert offset == sum(map(len, parts[:-1]))
+
+
+@pytest.mark.parametrize("charset", ["undefined", "unicode_escape", "raw_unicode_escape", "idna", "punycode", "base64"])
+def test_a_codec_that_is_no_charset_is_not_used(charset: str, tmp_path: Path) -> None:
+    body = html(meta=f"<meta charset='{charset}'><meta name=x content='\\ud83d'>").encode("cp1252")
+    (tmp_path / "a.warc").write_bytes(
+        record(http(body, "200 OK", f"text/html; charset={charset}"), "http://a.example/")
+    )
+    documents, rejected = read_all("cc_news", tmp_path)
+    assert [document.text.split("\n\n") for document in documents.values()] == [STORY]
+    assert rejected == []
+
+
+def test_a_page_that_breaks_a_library_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the exception, unless it is not the page's fault: a missing library, memory, the disk."""
+    pages = [record(http(html(title).encode()), f"http://a.example/{title}") for title in ("one", "odd", "two")]
+    (tmp_path / "a.warc").write_bytes(b"".join(pages))
+    read_page = cc_news.read_page
+
+    def break_at_odd(error: Exception) -> None:
+        def broken(html: str) -> dict[str, str]:
+            if "odd" in html:
+                raise error
+            return read_page(html)
+
+        monkeypatch.setattr(cc_news, "read_page", broken)
+
+    for error in (KeyError("x"), RecursionError("too deep"), OSError("no number")):
+        break_at_odd(error)
+        documents, rejected = read_all("cc_news", tmp_path)
+        assert list(documents) == ["http://a.example/one", "http://a.example/two"]
+        assert reasons(rejected) == ["error:failed"]
+        assert rejected[0].key == "http://a.example/odd"
+        assert rejected[0].detail == f"{type(error).__name__}: {error} in a.warc:{len(pages[0])}"
+    for error in (ImportError("lxml"), MemoryError(), OSError(errno.EIO, "Input/output error")):
+        break_at_odd(error)
+        with pytest.raises(type(error)):
+            read_all("cc_news", tmp_path)
 
 
 @pytest.mark.parametrize("packing", ["plain", "gz"])

@@ -1,8 +1,11 @@
 """JSON lines and Parquet: one record, one document; one broken line, one error."""
 
+import errno
 import gzip
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,6 +63,48 @@ def test_parquet(tmp_path: Path) -> None:
     assert [document.text for document in documents.values()] == [f"document {n}" for n in range(10)]
     assert documents["a.parquet:10"].meta == {"n": "9"}
     assert reasons(rejected) == ["quality:no_text", "error:damaged"]
+
+
+def test_a_parquet_row_that_is_not_utf8_is_one_error(tmp_path: Path) -> None:
+    rows = pa.array([b"one", b"\xff\xfe", b"two"], pa.binary())
+    pq.write_table(pa.table({"text": pa.Array.from_buffers(pa.string(), 3, rows.buffers())}), tmp_path / "a.parquet")
+    documents, rejected = read_all("jsonl", tmp_path, "*.parquet")
+    assert [document.text for document in documents.values()] == ["one", "two"]
+    assert [(record.key, record.reason) for record in rejected] == [("a.parquet:2", "malformed")]
+
+
+class FailingDisk(io.RawIOBase):
+    """Two good lines, then an I/O error."""
+
+    def __init__(self) -> None:
+        self.lines = [LINES[0], LINES[0]]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        if not self.lines:
+            raise OSError(errno.EIO, "Input/output error")
+        line = self.lines.pop()
+        room[: len(line)] = line
+        return len(line)
+
+
+def test_an_error_of_the_disk_is_raised_so_that_the_split_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(LINES[0]))
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(jsonl.gzip, "open", lambda *_: io.BufferedReader(FailingDisk()))
+    monkeypatch.setattr(jsonl.pq, "ParquetFile", fail)
+    for name in ("a.jsonl.gz", "b.parquet"):
+        with pytest.raises(OSError, match="Input/output error") as error:
+            read_all("jsonl", tmp_path, name)
+        assert error.value.errno == errno.EIO
 
 
 @pytest.mark.real

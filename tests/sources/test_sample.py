@@ -160,6 +160,24 @@ def test_sample_of_another_fingerprint_is_replaced(tmp_path: Path) -> None:
     assert not (out / "stale").exists()
 
 
+def test_killed_while_the_older_sample_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "corpus"
+    out.mkdir()
+    (out / MARKER).write_text('{"fingerprint": "of older versions", "summary": {}}')
+    (out / "stale").touch()
+
+    def killed(folder: Path, **_: object) -> None:
+        (Path(folder) / MARKER).unlink(missing_ok=True)  # as far as it came
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_sample(out)
+    assert write_sample(out).num_wikipedia > 0
+    assert not (out / "stale").exists()
+
+
 @pytest.mark.parametrize("content", [None, "[]", "{}"])
 def test_a_folder_that_is_no_sample_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:

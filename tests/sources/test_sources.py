@@ -1,6 +1,8 @@
 """The stage: files found or refused, conservation, the same bytes for any number of workers, errors that stop it."""
 
+import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,26 @@ def test_group() -> None:
     assert list(group([], 10)) == []
 
 
+def test_what_has_no_utf8_is_written_with_replacements(tmp_path: Path) -> None:
+    """Names of files may be any bytes, JSON may hold half a surrogate pair."""
+    record = {"id": "\ud83d", "text": "text \ud83d", "lang": "\ud83d"}
+    (tmp_path / os.fsdecode(b"\xff.jsonl")).write_text(json.dumps(record) + "\n{\n")
+    config = source(id_field="id", meta_fields=["lang"])
+    (split,) = _splits(config, find_files(config, tmp_path))
+    (tmp_path / "out").mkdir()
+    assert read_split(split.task, tmp_path / "out")["in"] == 2
+    (document,) = read_documents(tmp_path / "out/documents.parquet")
+    assert (document.key, document.text, document.meta) == ("\ufffd", "text \ufffd", {"lang": "\ufffd"})
+    assert document.origin == "\ufffd.jsonl:0"
+
+
+def test_an_input_folder_with_wildcards_in_its_name(tmp_path: Path) -> None:
+    write_lines(tmp_path / "run[1]/x/a.jsonl", good=1)
+    for pattern, key in {"**/*.jsonl": "x/a.jsonl", "x": "a.jsonl", "x/a*": "a.jsonl"}.items():
+        (file,) = find_files(source(paths=[pattern]), tmp_path / "run[1]")
+        assert (file.name, file.key) == ("x/a.jsonl", key), pattern
+
+
 def test_paths_are_globs_folders_or_absolute(tmp_path: Path) -> None:
     write_lines(tmp_path / "in/x/deep/a.jsonl", good=1)
     names = {
@@ -137,6 +159,28 @@ def test_too_many_errors_stop_the_stage_and_name_examples(tmp_path: Path, worker
     with pytest.raises(UserError, match=r"4 of 100 records .* max_error_rate 0\.01 .*a\.jsonl:97: malformed"):
         run([source()], tmp_path / "in", tmp_path / "out", workers)
     run([source(max_error_rate=0.05)], tmp_path / "in", tmp_path / "out", workers)
+
+
+def test_lost_files_are_named(
+    tmp_path: Path, workers: Workers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error each, too few to stop the stage, and yet most of the corpus may be gone."""
+    write_lines(tmp_path / "in/a.jsonl", good=5, broken=1)
+    for name in ("b", "c"):
+        (tmp_path / f"in/{name}.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n' * 1000)[:-9])
+    monkeypatch.setattr("pipeline.sources.run.SHOWN_LOSSES", 1)
+    run([source()], tmp_path / "in", tmp_path / "out", workers)
+    first, second = caplog.messages
+    assert first.startswith("source jsonl: lost a file or part of it: b.jsonl.gz:1001: damaged after 14000 bytes: EOF")
+    assert second == "source jsonl: and 1 more; see the ledger"
+
+
+def test_a_source_of_which_nothing_can_be_read_is_refused(tmp_path: Path, workers: Workers) -> None:
+    write_lines(tmp_path / "in/a.jsonl", good=5)
+    (tmp_path / "in/a.zip").write_bytes(b"PK no")
+    message = r"source books: not one document, and 1 of 1 records could not be read: a\.zip: damaged BadZipFile"
+    with pytest.raises(UserError, match=message):
+        run([source(), source("bookcorpus", label="books", paths=["*.zip"])], tmp_path / "in", tmp_path, workers)
 
 
 def test_the_config_lists_every_mistake_by_path() -> None:

@@ -96,6 +96,17 @@ def test_a_malformed_page_is_one_error(tmp_path: Path) -> None:
     ]
 
 
+def test_a_page_that_breaks_a_library_is_one_error(tmp_path: Path) -> None:
+    """More digits than Python turns into a number: html.unescape raises a ValueError."""
+    odd = page("Odd", "x").replace("Odd", f"&#{'9' * 5000};")
+    (tmp_path / "dump.xml").write_text(HEAD + PAGES[0] + odd + PAGES[3] + TAIL)
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == EXPECTED
+    assert reasons(rejected) == ["error:failed"]
+    assert rejected[0].key == f"dump.xml:{len((HEAD + PAGES[0]).encode())}"
+    assert rejected[0].detail.startswith("ValueError: Exceeds the limit")
+
+
 def test_a_damaged_stream_is_one_error_and_the_next_streams_are_read(tmp_path: Path) -> None:
     streams = [bz2.compress(part.encode()) for part in (HEAD, *PAGES, TAIL)]
     middle = bytearray(streams[2])
@@ -135,9 +146,11 @@ def test_a_file_without_pages_is_an_error(tmp_path: Path) -> None:
         ("At {{convert|1300|mi|km}}, Alabama", "At 1300 mi, Alabama"),
         ("from {{convert|3|to|5|km|mi|abbr=on}} away", "from 3 to 5 km away"),
         ("{{formatnum:1234567}} people", "1,234,567 people"),
+        ("{{formatnum:-1234.5}} and {{formatnum:" + "9" * 5000 + "}}", "-1,234.5 and " + "9" * 5000),
         ("''{{lang|fr|le moulin}}'' and {{transl|ru|mel'nitsa}}", "le moulin and mel'nitsa"),
         ("{{lang-de|Wehr}}", "Wehr"),
         ("{{As of|2010|3}}, it {{nowrap|held 5 m}}", "As of March 2010, it held 5 m"),
+        ("{{as of|2020|²}}, {{as of|2020|12|1}}", "As of ² 2020, As of 1 December 2020"),
         ("built {{circa|1900}} by the {{abbr|BBC|British Broadcasting Corporation}}", "built c. 1900 by the BBC"),
         ("He said:{{quote|Let there be ''light''.|A. Author}}", "He said:\n\nLet there be light.\n\n— A. Author"),
         ("Foo ({{IPA|fuː}}; born 1900) is", "Foo (born 1900) is"),

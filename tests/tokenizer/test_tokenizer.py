@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.core.errors import ArtifactError, ConfigError, UserError
 from pipeline.core.manifest import read_manifest
 from pipeline.tokenizer import gate, huggingface
 from pipeline.tokenizer.run import run, write_tokenizer
-from pipeline.tokenizer.sample import draw_sample
+from pipeline.tokenizer.sample import SampleText, draw_sample, longest_prefix
 from pipeline.tokenizer.tokenizer import Tokenizer
 from pipeline.tokenizer.train import TokenizerConfig, sentences, train
 from tests.dedup.documents import docstrings, documents, write_stage
@@ -220,6 +221,15 @@ def test_sample_is_a_function_of_the_documents(tmp_path: Path) -> None:
     assert draw_sample(sorted(one.glob("*.documents.parquet")), 20_000, 4) != samples[0]
     assert len(draw_sample(sorted(one.glob("*.documents.parquet")), 1, 3)) == 1
     assert len(draw_sample(sorted(one.glob("*.documents.parquet")), 10**9, 3)) == len(rows)
+
+
+@given(sizes=st.lists(st.integers(0, 12), min_size=1, max_size=8), limit=st.integers(1, 30), data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_the_sample_is_the_longest_prefix_in_any_order(sizes: list[int], limit: int, data: st.DataObject) -> None:
+    samples = [SampleText(n / 10, bytes([n]), "manual", "x" * size) for n, size in enumerate(sizes)]
+    ends = list(accumulate(sizes))
+    expected = samples[: max(1, sum(end <= limit for end in ends))]
+    assert longest_prefix(data.draw(st.permutations(samples)), limit) == expected
 
 
 def test_load_names_what_is_wrong(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def write_sample(out: Path, *, seed: int = 0) -> SampleSummary:
         return SampleSummary(**earlier["summary"])
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    aside = folder.with_name(f"{folder.name}-old")
     try:
         summary = fill(folder, seed)
         marker = {"fingerprint": fingerprint, "seed": seed, "versions": versions, "summary": asdict(summary)}
@@ -69,9 +70,10 @@ def write_sample(out: Path, *, seed: int = 0) -> SampleSummary:
         for path in folder.rglob("*"):
             files.sync(path)
         folder.chmod(0o755)  # mkdtemp makes it private
-        if earlier:
-            shutil.rmtree(out)
+        if earlier:  # aside, not away: killed in the middle of a removal, `out` would be no sample any more
+            os.rename(out, aside)
         os.rename(folder, out)
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # gone already when all went well
     return summary
