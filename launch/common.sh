@@ -8,12 +8,13 @@ PYTHON="${PENSTOCK_PYTHON:-$PENSTOCK_ROOT/.venv/bin/python}"
 export PYTHONPATH="$PENSTOCK_ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
 GRACE_S="${PENSTOCK_GRACE_S:-60}" # a rank that was told to stop gets this long to write its checkpoint
+MISTAKE_GRACE_S=5
 
 rank_settings() { # rank_settings RANKS_ON_THIS_NODE
   local cores
   cores="$(nproc)"
   # Ranks share the cores. More threads than cores make every operator wait; the number also decides how sums are
-  # grouped, and so the last bits of the loss: it is fixed here and recorded in run.json.
+  # grouped, and so the last bits of the loss: every checkpoint records it, and a resume with another one says so.
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores / $1 > 0 ? cores / $1 : 1))}"
   # Waiting threads sleep instead of spinning: with as many ranks as cores, spinning takes the core from a peer.
   export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
@@ -36,22 +37,19 @@ loopback_settings() {
   export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}"
 }
 
-free_port() {
-  "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # run_ranks N COMMAND...: start N ranks of COMMAND on this machine and wait for them all; returns the run's exit code.
 #
 # Not torchrun: it turns every exit code into 1, and the code is how a scheduler learns whether to requeue (75, 76) or
 # not (2). A rank is a process with five variables; Slurm starts them the same way on a cluster.
 # SIGTERM, SIGINT and SIGUSR1 are handed on to the ranks, which then write a checkpoint and exit 75.
 # When one rank fails, the others notice within milliseconds (their connection closes); who has not ended after GRACE_S
-# is killed.
+# is killed. After a mistake there is no checkpoint to wait for, and a rank that has seen it before joining the others
+# leaves them waiting for it: after MISTAKE_GRACE_S, time to say what they know, they are told to stop.
 run_ranks() {
   local num_ranks="$1" rank pid code worst=0 killer=""
   shift
   export WORLD_SIZE="$num_ranks" MASTER_ADDR=127.0.0.1 MASTER_PORT
-  MASTER_PORT="$(free_port)"
+  MASTER_PORT="$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')"
   PIDS=()
   trap 'forward TERM' TERM
   trap 'forward INT' INT
@@ -72,7 +70,9 @@ run_ranks() {
     running=("${left[@]+"${left[@]}"}")
     worst="$(worse "$worst" "$code")"
     if ((code != 0 && ${#running[@]})) && [[ -z "$killer" ]]; then
-      (trap - TERM INT USR1; sleep "$GRACE_S" && kill -KILL "${running[@]}") 2>/dev/null &
+      (trap - TERM INT USR1
+       { ((code != 2)) || { sleep "$MISTAKE_GRACE_S" && kill -TERM "${running[@]}"; }; } &&
+         sleep "$GRACE_S" && kill -KILL "${running[@]}") 2>/dev/null &
       killer="$!"
     fi
   done

@@ -9,7 +9,8 @@ set -euo pipefail
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-usage() {
+usage() { # usage [MISTAKE]
+  if (($#)); then echo "pretrain.sh: $1" >&2; fi
   sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
@@ -21,10 +22,11 @@ out="build/$(basename "${config%.*}")"
 settings=()
 while (($#)); do
   case "$1" in
-    --out) out="${2:?--out needs a folder}" && shift 2 ;;
-    --set) settings+=(--set "${2:?--set needs key=value}") && shift 2 ;;
-    *) echo "pretrain.sh: unknown argument '$1'" >&2 && usage ;;
+    --out) out="${2:-}" && [[ -n "$out" ]] || usage "--out needs a folder" ;;
+    --set) [[ -n "${2:-}" ]] && settings+=(--set "$2") || usage "--set needs key=value" ;;
+    *) usage "unknown argument '$1'" ;;
   esac
+  shift 2
 done
 
 # Mistakes end here, on the login node, with one message instead of one per rank.

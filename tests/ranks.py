@@ -9,13 +9,14 @@ import contextlib
 import multiprocessing
 import os
 import queue
-import socket
 import time
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pipeline.core.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PRELOAD = ["pipeline.train.engine"]
@@ -96,9 +97,3 @@ def environment(rank: int, world_size: int, port: int) -> dict[str, str]:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -1,5 +1,8 @@
 """One rank's error becomes every rank's error, instead of the others hanging in the next collective."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 
@@ -34,3 +37,19 @@ def agree(error: BaseException | None) -> None:
     if isinstance(known, type) and issubclass(known, errors.PenstockError):
         raise known(message)
     raise RuntimeError(f"rank {int(first.item())}: {kind}: {message}")
+
+
+@contextmanager
+def agreed() -> Iterator[None]:
+    """What goes wrong within on one rank goes wrong on every rank: each enters, each leaves the same way.
+
+    An OSError becomes a mistake that keeps its class on the other ranks: only one of them may be unable to read a file.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except OSError as caught:
+        error = errors.storage_error(caught) or errors.ArtifactError(str(caught))
+    except Exception as caught:  # noqa: BLE001 - raised by agree() on every rank
+        error = caught
+    agree(error)

@@ -34,6 +34,7 @@ FORMAT = 1
 INDEX = "index.json"
 KINDS: tuple[Kind, ...] = ("fp32", "exp_avg", "exp_avg_sq")  # master weight, Adam's first and second moment
 TEMPORARY = ".tmp"
+DAMAGED = "damaged_"  # before the name of a folder that is no checkpoint any more
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pipeline.checkpoint.agree import agree
+from pipeline.checkpoint.agree import agreed
 from pipeline.checkpoint.layout import Kind, Place, folder_name, in_order, read_index, steps
-from pipeline.core.errors import ArtifactError
+from pipeline.core.errors import ArtifactError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -128,16 +128,11 @@ def newest(root: Path) -> Reader | None:
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     refused = []
     for step in reversed(_same_on_all(steps(root))):
-        folder = root / folder_name(step)
-        reader, error = None, None
         try:
-            reader = Reader(folder)
-            reader.verify(rank, world_size)
-        except (ArtifactError, OSError) as caught:
-            error = caught
-        try:
-            agree(error)
-        except (ArtifactError, OSError) as told:
+            with agreed():
+                reader = Reader(root / folder_name(step))
+                reader.verify(rank, world_size)
+        except UserError as told:
             refused.append(str(told))
             logger.error("%s; trying the checkpoint before it", told)
             continue

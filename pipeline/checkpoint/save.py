@@ -25,8 +25,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipeline.checkpoint.agree import agree
+from pipeline.checkpoint.agree import agree, agreed
 from pipeline.checkpoint.layout import (
+    DAMAGED,
     INDEX,
     KINDS,
     TEMPORARY,
@@ -38,6 +39,7 @@ from pipeline.checkpoint.layout import (
     Place,
     encode,
     folder_name,
+    step_of,
     steps,
 )
 from pipeline.core.errors import UserError, storage_error
@@ -189,11 +191,25 @@ def _pieces(head: bytes, tensors: Mapping[str, Tensor]) -> Iterable[memoryview |
 def retain(root: Path, keep_last: int) -> list[int]:
     """Remove all but the newest `keep_last` checkpoints (rank 0 calls it); gives the steps removed.
 
-    The index goes first: a folder without one is no checkpoint, should this be killed half way.
+    Renamed first: should this be killed half way, the next save removes the rest.
     """
     old = steps(root)[:-keep_last]
     for step in old:
         folder = root / folder_name(step)
-        (folder / INDEX).unlink()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder.rename(folder.with_name(folder.name + TEMPORARY)))
     return old
+
+
+def set_aside(root: Path, step: int) -> None:
+    """Rename what `newest` passed over, the folders of steps after `step`: training will write these again.
+
+    A collective; kept until the same step is damaged again, for whoever wants to know what happened to the disk.
+    """
+    with agreed():
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        for folder in sorted(root.glob("step_*")) if rank == 0 else ():
+            if (step_of(folder) or 0) > step:
+                aside = folder.with_name(DAMAGED + folder.name)
+                shutil.rmtree(aside, ignore_errors=True)
+                folder.rename(aside)
+                logger.error("%s cannot be used and is now %s", folder, aside.name)

@@ -22,7 +22,7 @@ from pipeline.core.files import write_json
 from pipeline.core.manifest import Manifest, fingerprint
 from pipeline.export import parity
 from pipeline.export.card import write_card
-from pipeline.export.publish import already_done, publish, scratch
+from pipeline.export.publish import already_done, publish, room_for, scratch
 from pipeline.export.source import TOKENIZER_FILES, Source, open_data, open_source
 from pipeline.model import weights
 
@@ -116,7 +116,8 @@ def _write_weights(source: Source, path: Path, dtype: str) -> None:
     for name, weight in rounded.items():
         if not bool(torch.isfinite(weight).all()):
             raise ArtifactError(f"{source.folder}: {name} is too large for {dtype}; export bfloat16 or float32")
-    save_file(rounded, path, metadata={"format": "pt"})
+    with room_for(path):
+        save_file(rounded, path, metadata={"format": "pt"})
 
 
 def _origin(source: Source, dtype: str, found: parity.Parity) -> dict[str, Any]:

@@ -9,13 +9,13 @@
 
 import multiprocessing
 import os
-import socket
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PenstockError
+from pipeline.core.ports import free_port
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,9 +66,7 @@ def check(folder: Path, source: "Source", dtype: str) -> Parity:
 def engine_logits(checkpoint: Path, tokens: list[list[int]], dtype: str) -> "np.ndarray":
     """float32 [B, S, vocab_size]. Takes its process over."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported: megatron-core would use what it finds
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     import torch
 

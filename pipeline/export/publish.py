@@ -5,6 +5,10 @@ temporary = scratch(out, mark); ...write...; publish(temporary, out, manifest)
 
 import logging
 import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,15 +34,37 @@ def already_done(out: Path, mark: str, stage: str) -> bool:
     raise UserError(f"{out} exists and is not a finished {stage}; name another folder, or remove it")
 
 
-def scratch(out: Path, mark: str) -> Path:
-    """Where the work lies until it is done: beside `out`, so that a rename moves it. The same work, the same place."""
+def scratch(out: Path, mark: str, *, go_on: bool = False) -> Path:
+    """Where the work lies until it is done: beside `out`, so that a rename moves it. The same work, the same place.
+
+    `go_on`: what a killed run left there is kept; else it is removed.
+    """
     folder = out.absolute().with_name(f".{out.absolute().name}.{mark[:12]}.tmp")
+    if not go_on:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """A full disk is the user's to mend, also where safetensors and torch have errors of their own for it."""
+    try:
+        yield
+    except Exception as error:
+        if not _NO_ROOM.search(str(error)):
+            raise
+        raise UserError(f"no room left on the disk while writing {path}; free some and rerun") from None
+
+
+# safetensors quotes the system's number (too large, no space, quota); torch.save the file it could not write to the end
+_NO_ROOM = re.compile(r"os error (27|28|122)\b|inline_container\.cc.*(file write failed|unexpected pos)", re.S)
+
+
 def publish(temporary: Path, out: Path, manifest: Manifest, unlisted: tuple[str, ...] = ()) -> None:
     """The manifest last, then one rename. `unlisted`: files that hold clocks; equal inputs give equal manifests."""
+    for left in list(temporary.rglob(".*.tmp")):  # by a run that was killed in write_json
+        left.unlink()
     found = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
     names = [name for name in found if name != MANIFEST and name not in unlisted]
     for name in found:

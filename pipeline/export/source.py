@@ -1,12 +1,9 @@
 """What is exported: a checkpoint, the run it belongs to, and the data it was trained on."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from pipeline.checkpoint.layout import INDEX
 from pipeline.core.errors import ArtifactError
@@ -14,6 +11,7 @@ from pipeline.core.files import checksum
 from pipeline.core.manifest import Manifest, read_manifest
 from pipeline.model.config import ModelConfig
 from pipeline.train.config import PretrainConfig
+from pipeline.train.metrics import METRICS, read
 from pipeline.train.state import RunState
 
 if TYPE_CHECKING:
@@ -29,11 +27,14 @@ class Source:
 
     reader: "Reader"
     state: RunState
-    config: PretrainConfig
 
     @property
     def folder(self) -> Path:
         return self.reader.folder
+
+    @property
+    def config(self) -> PretrainConfig:
+        return self.state.config
 
     @property
     def model(self) -> ModelConfig:
@@ -46,11 +47,7 @@ class Source:
 
     def validation_losses(self) -> list[tuple[int, float]]:
         """(step, nats per token) up to this checkpoint, from the run's metrics if they lie beside it."""
-        path = self.folder.parent.parent / "metrics.jsonl"
-        if not path.exists():
-            return []
-        whole = (line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n"))
-        records = [json.loads(line) for line in whole]
+        records = read(self.folder.parent.parent / METRICS)
         found = [(record["step"], record["validation_loss"]) for record in records if "validation_loss" in record]
         return [(step, loss) for step, loss in found if step <= self.state.step]
 
@@ -67,13 +64,7 @@ def open_source(path: Path) -> Source:
         reader = newest(path / CHECKPOINTS) or newest(path)
         if reader is None:
             raise ArtifactError(f"{path} is neither a checkpoint nor a run with one (penstock pretrain writes them)")
-    try:
-        state = RunState.model_validate(reader.extra)
-        return Source(reader, state, PretrainConfig.model_validate(state.config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(f"{reader.folder}: its index was another version's: {where}: {first['msg']}") from None
+    return Source(reader, RunState.read(reader.folder, reader.extra))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 from pipeline.core import plugins
 from pipeline.core.files import checksum, write_json
 from pipeline.core.manifest import Manifest, fingerprint
-from pipeline.export.publish import already_done, model_mark, publish, scratch
+from pipeline.export.publish import already_done, model_mark, publish, room_for, scratch
 from pipeline.finetune.data import DataConfig, read_splits
 from pipeline.finetune.job import Job
 from pipeline.finetune.methods import Full, Method
@@ -62,10 +62,11 @@ def finetune(config: FinetuneConfig, out: Path) -> Path:
     mark = fingerprint("finetune", VERSION, section, inputs)
     if already_done(out, mark, "finetune"):
         return out
-    folder = scratch(out, mark)
+    folder = scratch(out, mark, go_on=True)
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in splits.items())
     logger.info("finetune: %s of %s (%s), %s rows", config.task.name, config.model, config.method.name, counts)
-    results = task.run(config.task, Job(config.model, splits, config.method, config, folder))
+    with room_for(folder):
+        results = task.run(config.task, Job(config.model, splits, config.method, config, folder))
     results = {
         "task": config.task.name,
         "method": config.method.model_dump(),

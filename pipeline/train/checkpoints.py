@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.checkpoint.load import Reader
 from pipeline.checkpoint.save import Save, retain
 from pipeline.train.engine import Engine
 from pipeline.train.metrics import Events
@@ -53,10 +52,3 @@ class Checkpoints:
         logger.info("step %d  checkpoint %s  %.1f s", self._step, folder, seconds)
         removed = retain(self.root, self.keep_last) if self.engine.topology.rank == 0 else []
         self.events.record("save", step=self._step, seconds=seconds, removed=removed)
-
-
-def restore(engine: Engine, reader: Reader) -> RunState:
-    """Weights, moments and everything else as the checkpoint has them, in this engine's layout."""
-    state = RunState.model_validate(reader.extra)
-    engine.load(reader.range, state.step)
-    return state

@@ -12,6 +12,8 @@ TRAIN, VALIDATION = "train", "validation"
 @dataclass(frozen=True)
 class DataFacts:
     vocab_size: int
+    fingerprint: str
+    """Of the shards."""
     shard_tokens: dict[str, list[int]]
     """Split -> tokens of each of its shards."""
 
@@ -33,4 +35,4 @@ def data_facts(data: Path) -> DataFacts | None:
     shard_tokens: dict[str, list[int]] = {}
     for shard in manifest.counts["shards"]:
         shard_tokens.setdefault(shard["split"], []).append(shard["num_tokens"])
-    return DataFacts(manifest.counts["vocab_size"], shard_tokens)
+    return DataFacts(manifest.counts["vocab_size"], manifest.fingerprint, shard_tokens)

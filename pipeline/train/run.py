@@ -7,7 +7,8 @@ Out: RUN/checkpoints/step_00000120/    topology-free (pipeline.checkpoint.layout
      RUN/logs/rank_0000.log, .out      per rank: our log; what libraries print
      RUN/summary.json                  written last: the run is finished, and how well
 
-The same command again goes on from the newest checkpoint that verifies, in any layout; a finished run is left alone.
+The same command again goes on from the newest checkpoint that verifies, in any layout; a finished run is left alone,
+and refuses another config unless that has more steps.
 """
 
 import importlib.metadata
@@ -16,7 +17,6 @@ import logging
 import math
 import os
 import platform
-import socket
 import sys
 import time
 from contextlib import nullcontext
@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ArtifactError, StoppedOnPurpose, UserError, storage_error
-from pipeline.core.files import exclusive, write_json
+from pipeline.core.files import exclusive, matches, write_json
 from pipeline.core.log import setup_logging
+from pipeline.core.ports import free_port
 from pipeline.train.config import PretrainConfig
-from pipeline.train.data import TRAIN, VALIDATION
+from pipeline.train.data import TRAIN, VALIDATION, data_facts
 from pipeline.train.plan import Plan, plan
+from pipeline.train.state import RunState, deciding, refuse_another, refuse_contradiction
 
 if TYPE_CHECKING:
     from pipeline.model.topology import Topology
@@ -41,13 +43,12 @@ SUMMARY, RUN, CHECKPOINTS = "summary.json", "run.json", "checkpoints"
 
 def pretrain(config: PretrainConfig, out: Path) -> None:
     """Train to the last step. Raises StoppedOnPurpose, UserError, UnhealthyNode (exit codes: core/errors.py)."""
-    if is_finished(config, out):
-        if os.environ.get("RANK", "0") == "0":
-            logger.info("%s is finished: step %d of %d; nothing to do", out, config.steps, config.steps)
-        return
     rank, world_size = _place(config)
     made = plan(config, world_size)
     _own_output(out, rank)
+    if is_finished(config, out):
+        logger.info("%s is finished: step %d of %d; nothing to do", out, config.steps, config.steps)
+        return
     with exclusive(out) if rank == 0 else nullcontext():
         _run_rank(config, out, made)
 
@@ -74,15 +75,28 @@ def _run_rank(config: PretrainConfig, out: Path, made: Plan) -> None:
 
 
 def is_finished(config: PretrainConfig, out: Path) -> bool:
-    """Whether the run in `out` has done all steps of this config. Looks at one small file."""
+    """Whether the run in `out` is what this config asks for; UserError if it is finished and something else.
+
+    Looks at two small files. A run may be made longer: then it is not finished, and `refuse_contradiction` judges.
+    """
     try:
-        return bool(json.loads((out / SUMMARY).read_bytes())["step"] >= config.steps)
+        summary = json.loads((out / SUMMARY).read_bytes())
+        step, before = int(summary["step"]), dict(summary["decided_by"])
     except FileNotFoundError:
         return False
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{out / SUMMARY} is damaged ({error!r}); remove it to go on from the checkpoints"
         ) from None
+    if step < config.steps:
+        return False
+    refuse_another(out, before, _decided_by(config))
+    return True
+
+
+def _decided_by(config: PretrainConfig) -> dict[str, Any]:
+    data = data_facts(config.data.path)
+    return deciding(config) | {"the data (fingerprint)": data.fingerprint if data else None}
 
 
 # ---- the parts
@@ -93,33 +107,35 @@ def _train(config: PretrainConfig, out: Path, made: Plan, topology: "Topology") 
     import torch
 
     from pipeline.checkpoint.load import newest
+    from pipeline.checkpoint.save import set_aside
     from pipeline.shards.loader import Loader
-    from pipeline.train.checkpoints import Checkpoints, restore
+    from pipeline.train.checkpoints import Checkpoints
     from pipeline.train.engine import Engine
     from pipeline.train.health import Watch
     from pipeline.train.loop import Run, train
     from pipeline.train.metrics import Events, Metrics
-    from pipeline.train.state import RunState, refuse_contradiction
 
     watch = Watch(_log_file(out, topology.rank, "out"))
     data = config.data
     train_data = Loader(data.path, split=TRAIN, seq_len=data.seq_len, seed=data.seed, mixture=data.mixture)
     validation_data = Loader(data.path, split=VALIDATION, seq_len=data.seq_len, seed=data.seed)
+    _verify_shards(data.path, topology)
     facts: dict[str, Any] = {
         "vocab_size": train_data.vocab_size,
         "tokenizer_sha256": train_data.tokenizer_sha256,
         "data_fingerprint": train_data.fingerprint,
     }
     reader = newest(out / CHECKPOINTS)
-    if reader:
-        refuse_contradiction(RunState.model_validate(reader.extra), config, **facts)
+    state = RunState.read(reader.folder, reader.extra) if reader else None
+    if state:
+        refuse_contradiction(state, config, **facts)
+    step = state.step if state else 0
+    set_aside(out / CHECKPOINTS, step)
     facts["num_threads"] = torch.get_num_threads()
 
     engine = Engine(config, train_data.vocab_size, topology)
-    step = 0
-    if reader:
-        state = restore(engine, reader)
-        step = state.step
+    if reader and state:
+        engine.load(reader.range, step)
         torch.set_rng_state(torch.frombuffer(bytearray.fromhex(state.rng["torch_cpu"]), dtype=torch.uint8))
 
     def state_at(done: int, lr: float) -> RunState:
@@ -134,6 +150,12 @@ def _train(config: PretrainConfig, out: Path, made: Plan, topology: "Topology") 
         "resuming after" if reader else "starting at", step, config.steps, f"{made.num_parameters:,}", layout,
         torch.get_num_threads(),
     )  # fmt: skip
+    if state and state.num_threads != facts["num_threads"]:
+        logger.warning(
+            "the checkpoint was written with %d thread(s) per rank: losses may differ in their last bits; "
+            "OMP_NUM_THREADS=%d gives the same ones",
+            state.num_threads, state.num_threads,
+        )  # fmt: skip
     if topology.rank == 0:
         write_json(out / RUN, _run_facts(config, made, torch.get_num_threads()))
     checkpoints = Checkpoints(out / CHECKPOINTS, config.checkpoint.keep_last, engine, state_at, events, step or None)
@@ -143,15 +165,36 @@ def _train(config: PretrainConfig, out: Path, made: Plan, topology: "Topology") 
     _finish(run)
 
 
+def _verify_shards(data: Path, topology: "Topology") -> None:
+    """Every byte that will be trained or validated on is the manifest's, else ArtifactError. A collective: the ranks
+    share the reading, which also warms the page cache."""
+    from pipeline.checkpoint.agree import agreed
+    from pipeline.shards.loader import shards_folder
+    from pipeline.shards.read import read_shards_manifest
+
+    with agreed():
+        folder = shards_folder(data)
+        manifest = read_shards_manifest(folder)
+        read = {shard["name"] for shard in manifest.counts["shards"] if shard["split"] in (TRAIN, VALIDATION)}
+        entries = [entry for entry in manifest.files if entry.name in read]
+        for entry in entries[topology.rank :: topology.world_size]:
+            if not matches(folder / entry.name, entry):
+                raise ArtifactError(
+                    f"{folder / entry.name} is damaged: its bytes do not match the manifest's checksum; "
+                    "prepare the data again"
+                )
+
+
 def _finish(run: "Run") -> None:
     """The summary, written last. A run that was killed just before it is validated again."""
     import torch.distributed as dist
 
     from pipeline.train.loop import validate
     from pipeline.train.metrics import METRICS, read
-    from pipeline.train.validate import unigram_entropy
+    from pipeline.train.validate import label_counts, unigram_entropy
 
-    steps, rank = run.config.steps, run.engine.topology.rank
+    config, rank = run.config, run.engine.topology.rank
+    steps = config.steps
     known = [run.metrics.last_validation if rank == 0 else None]
     missing = _any_rank(rank == 0 and (known[0] is None or known[0][0] != steps))
     if missing:
@@ -160,7 +203,12 @@ def _finish(run: "Run") -> None:
         assert run.metrics.last_validation
         loss = run.metrics.last_validation[1]
         losses = [record["loss"] for record in read(run.folder / METRICS) if "loss" in record]
-        entropy = unigram_entropy(run.validation_data.token_counts())
+        held_out = label_counts(
+            run.validation_data,
+            num_batches=config.validation.num_batches,
+            global_batch=config.batch.global_batch,
+        )
+        entropy = unigram_entropy(held_out)
         summary = {
             "step": steps,
             "tokens": steps * run.metrics.step_tokens,
@@ -169,6 +217,7 @@ def _finish(run: "Run") -> None:
             "validation_perplexity": math.exp(min(loss, 700.0)),
             "unigram_entropy": entropy,
             "checkpoint": f"{CHECKPOINTS}/step_{run.checkpoints.newest_step:08d}",
+            "decided_by": _decided_by(config),
         }
         write_json(run.folder / SUMMARY, summary)
         run.events.record("finish", step=steps)
@@ -199,9 +248,7 @@ def _place(config: PretrainConfig) -> tuple[int, int]:
                 f"this run has {config.cluster.world_size} ranks (cluster.nodes x cluster.ranks_per_node), and nothing "
                 "started them; use launch/pretrain.sh"
             )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
+        port = str(free_port())
         os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 

@@ -4,10 +4,14 @@ Nothing in here depends on the number of ranks. Random numbers are drawn when th
 again (no dropout; the order of the data is a function of its seed), so one generator's state stands for all ranks.
 """
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import ValidationError
+
 from pipeline.core.config import Config
-from pipeline.core.errors import UserError
+from pipeline.core.errors import ArtifactError, UserError
 from pipeline.train.config import PretrainConfig
 
 
@@ -33,8 +37,7 @@ class RunState(Config):
     """State of torch's CPU generator, in hex."""
     num_threads: int
     """Of each rank; another number changes the rounding."""
-    config: dict[str, Any]
-    """The whole PretrainConfig."""
+    config: PretrainConfig
 
     @classmethod
     def of(
@@ -49,9 +52,19 @@ class RunState(Config):
             order=order,
             schedule={"lr": lr, "steps": config.steps, **settings},
             rng={"torch_cpu": rng.hex()},
-            config=config.model_dump(mode="json"),
+            config=config,
             **facts,
         )
+
+    @classmethod
+    def read(cls, checkpoint: Path, extra: Mapping[str, Any]) -> Self:
+        """From the `extra` of a checkpoint's index; raises ArtifactError if another version wrote another one."""
+        try:
+            return cls.model_validate(extra)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ArtifactError(f"{checkpoint}: its index was another version's: {where}: {first['msg']}") from None
 
 
 def refuse_contradiction(
@@ -62,7 +75,7 @@ def refuse_contradiction(
     What may change: the layout (parallel, cluster, micro_batch), precision, learning rate and its schedule, steps,
     and how often to validate, save and log.
     """
-    before = PretrainConfig.model_validate(state.config)
+    before = state.config
     pairs: list[tuple[str, Any, Any]] = [
         (f"model.{name}", getattr(before.model, name), getattr(config.model, name))
         for name in type(config.model).model_fields
@@ -77,7 +90,7 @@ def refuse_contradiction(
         ("the size of the vocabulary", state.vocab_size, vocab_size),
         ("the tokenizer (sha256)", state.tokenizer_sha256[:16], tokenizer_sha256[:16]),
     ]
-    said = [f"{name} was {old}, now {new}" for name, old, new in pairs if old != new]
+    said = _differences(pairs)
     if not said and state.data_fingerprint != data_fingerprint:
         said = [f"the data (fingerprint) was {state.data_fingerprint[:16]}, now {data_fingerprint[:16]}"]
     if config.steps < state.step:
@@ -88,3 +101,25 @@ def refuse_contradiction(
             + "\n".join(said)
             + "\nrestore these, or name another --out"
         )
+
+
+def deciding(config: PretrainConfig) -> dict[str, Any]:
+    """By dotted key, what decides the result of a run: not how it is computed, saved and shown, nor where the data lies
+    (its fingerprint says what it is, and which vocabulary it has)."""
+    how: Any = {"parallel": True, "cluster": True, "checkpoint": True, "log_every_steps": True,
+                "batch": {"micro_batch"}, "data": {"path"}, "model": {"vocab_size"}}  # fmt: skip
+    found: dict[str, Any] = {}
+    for name, value in config.model_dump(mode="json", exclude=how).items():
+        found |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return found
+
+
+def refuse_another(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """UserError naming every deciding fact that is not what the finished run was trained with."""
+    said = _differences((name, before.get(name), now.get(name)) for name in sorted({*before, *now}))
+    if said:
+        raise UserError(f"{run} is finished, with another config:\n" + "\n".join(said) + "\nname another --out")
+
+
+def _differences(pairs: Iterable[tuple[str, Any, Any]]) -> list[str]:
+    return [f"{name} was {old}, now {new}" for name, old, new in pairs if old != new]

@@ -12,7 +12,7 @@ import torch
 from pipeline.checkpoint.agree import agree
 from pipeline.checkpoint.layout import KINDS, Place
 from pipeline.checkpoint.load import newest
-from pipeline.checkpoint.save import Fragment, Save, retain
+from pipeline.checkpoint.save import Fragment, Save, retain, set_aside
 from pipeline.core.errors import ArtifactError, UserError
 from tests.processes import ROOT, kill, wait_for
 from tests.ranks import RanksFailed, run
@@ -64,6 +64,83 @@ def test_the_newest_that_verifies_is_used_and_the_others_named(
     (tmp_path / "step_00000001" / "index.json").write_text("{}")
     with pytest.raises(ArtifactError, match=r"no checkpoint can be used:\n(.*is damaged.*\n?){3}"):
         newest(tmp_path)
+
+
+def read_newest(root: Path) -> str:
+    """On a rank."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    reader = newest(root)
+    assert reader
+    set_aside(root, reader.extra["step"])
+    return reader.folder.name
+
+
+def save_on_ranks(root: Path, *steps: int) -> None:
+    """Half of the parameter on each of two ranks."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    half = Place("w", (100,), 1, 100, 1, 0, 50 * dist.get_rank(), 50)
+    for step in steps:
+        Save(root, step, [Fragment(half, dict.fromkeys(KINDS, torch.ones(50)))], {"step": step}).commit()
+
+
+def test_a_file_that_one_rank_cannot_read_sends_all_ranks_to_the_checkpoint_before_it(tmp_path: Path) -> None:
+    run(2, save_on_ranks, tmp_path, 1, 2)
+    unreadable = tmp_path / "step_00000002" / "rank_00001.safetensors"  # rank 1 looks at this one, rank 0 does not
+    unreadable.unlink()
+    unreadable.mkdir()  # open() raises an OSError, for root too
+    assert run(2, read_newest, tmp_path) == ["step_00000001"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged_step_00000002", "step_00000001"]
+
+
+def test_what_was_passed_over_makes_room_for_the_step_to_be_written_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for value in (1, 2):  # damaged twice
+        for step in (10, 20, 30):
+            if not (tmp_path / f"step_{step:08d}").exists():
+                save(tmp_path, step, size=value)
+        (tmp_path / "step_00000020" / "index.json").write_text("{}")
+        (tmp_path / "step_00000030" / "index.json").unlink()
+        reader = newest(tmp_path)
+        assert reader
+        set_aside(tmp_path, reader.extra["step"])
+        found = sorted(path.name for path in tmp_path.iterdir())
+        assert found == ["damaged_step_00000020", "damaged_step_00000030", "step_00000010"]
+    assert "step_00000020 cannot be used and is now damaged_step_00000020" in caplog.text
+    assert (tmp_path / "damaged_step_00000030" / "rank_00000.safetensors").stat().st_size < 300  # the later one
+    assert verify_run(tmp_path) == ([], 2)
+
+
+def verify_run(checkpoints: Path) -> tuple[list[str], int]:
+    """As `penstock verify RUN`."""
+    from pipeline.verify import verify
+
+    run = checkpoints.with_name("run_of_" + checkpoints.name)
+    run.mkdir()
+    (run / "checkpoints").symlink_to(checkpoints)
+    return verify(run)
+
+
+def test_retention_killed_half_way_leaves_nothing_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(folder: Path) -> None:
+        raise Killed
+
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", die)
+        with pytest.raises(Killed):
+            retain(tmp_path, keep_last=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000001.tmp", "step_00000002"]
+    save(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000002", "step_00000003"]
 
 
 def test_retention_keeps_the_newest(tmp_path: Path) -> None:

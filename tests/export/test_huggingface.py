@@ -1,6 +1,7 @@
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.manifest import verify
 from pipeline.export.huggingface import export
 from pipeline.export.parity import TOLERANCE, ParityError
+from pipeline.export.publish import scratch
 from pipeline.model import weights
 from pipeline.model.generate import generate
 from pipeline.model.pretrained import load_decoder, load_tokenizer
@@ -23,6 +25,7 @@ from pipeline.train.config import PretrainConfig
 from pipeline.train.state import RunState
 from tests import ranks
 from tests.prepared import SEQ_LEN, VOCAB, prepare, pretrain_config
+from tests.processes import penstock
 
 
 def random_weights(config: PretrainConfig) -> dict[str, torch.Tensor]:
@@ -207,6 +210,28 @@ def test_the_same_export_is_skipped_another_refused(exported: Path, caplog: pyte
         export(run, out, dtype="bfloat16")
     with pytest.raises(UserError, match="exists and is not a finished export"):
         export(run, exported)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(prepared: Path, tmp_path: Path) -> None:
+    """Files may not grow beyond 64 KiB; safetensors has an error of its own for that."""
+    config = pretrain_config(prepared)
+    write_checkpoint(tmp_path / "run", config, random_weights(config))
+    done = penstock("export", tmp_path / "run", tmp_path / "model", max_file_kib=64)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"penstock: no room left on the disk while writing {tmp_path}/.model.")
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_what_a_killed_export_left_is_not_in_the_next(exported: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(exported / "run", tmp_path / "run")
+    mark = json.loads((exported / "model" / "manifest.json").read_bytes())["fingerprint"]
+    left = scratch(tmp_path / "model", mark)
+    (left / ".config.json.123.tmp").write_text("{")
+    (left / "model-00001.safetensors").write_text("half")
+    out = export(run, tmp_path / "model")
+    assert {path.name for path in out.iterdir()} == {path.name for path in (exported / "model").iterdir()}
+    assert verify(out) == []
 
 
 def test_bad_requests(prepared: Path, tmp_path: Path) -> None:

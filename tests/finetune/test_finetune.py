@@ -12,6 +12,7 @@ from pipeline.core.manifest import verify
 from pipeline.finetune.run import FinetuneConfig, finetune
 from pipeline.finetune.sequence_classification import Classifier
 from tests.models import toy_rows, write_decoder, write_jsonl
+from tests.processes import penstock
 
 
 def config(base: Path, data: Path | dict[str, str], **changes: Any) -> FinetuneConfig:
@@ -169,6 +170,29 @@ def test_a_finished_result_is_skipped_another_refused(
         finetune(config(base, toy, epochs=2), out)
     with pytest.raises(UserError, match="exists and is not a finished finetune"):
         finetune(config(base, toy, epochs=1), tmp_path)
+
+
+@pytest.mark.parametrize("max_file_kib", [64, 192], ids=["safetensors", "torch.save"])
+def test_a_full_disk_is_one_line_and_the_work_goes_on_from_where_it_was(
+    base: Path, toy: Path, tmp_path: Path, max_file_kib: int
+) -> None:
+    """The weights do not fit; or they do, but the optimizer, twice as large, does not."""
+    weights = (base / "model.safetensors").stat().st_size // 1024
+    assert 64 < weights < 192 < 2 * weights - 64
+    settings = config(base, toy, epochs=1)
+    file = tmp_path / "finetune.json"  # JSON is YAML
+    file.write_text(settings.model_dump_json())
+    done = penstock("finetune", "--config", file, "--out", tmp_path / "out", max_file_kib=max_file_kib)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("penstock: no room left on the disk while writing ")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+    left = next(tmp_path.glob(".out.*.tmp"))
+    (left / ".results.json.123.tmp").write_text("{")  # killed while it was written
+    finetune(settings, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert verify(tmp_path / "out") == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["finetune.json", "out"]
 
 
 def test_the_seed_decides_the_result(base: Path, toy: Path, tmp_path: Path) -> None:

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from pipeline.checkpoint.layout import KINDS
+from pipeline.checkpoint.layout import KINDS, steps
 from pipeline.checkpoint.load import Reader
+from pipeline.shards.loader import Loader
 from pipeline.train.metrics import read
-from tests.processes import ROOT, descendants, kill, started, title, wait_for
+from pipeline.train.validate import unigram_entropy
+from tests.processes import ROOT, descendants, kill, penstock, started, title, wait_for
 
 STEPS, SAVE_EVERY = 60, 10
 TOLERANCE = 2e-5
@@ -46,15 +49,15 @@ def command(config: Path, out: Path, *settings: str) -> list[str]:
     return [str(ROOT / "launch" / "pretrain.sh"), str(config), "--out", str(out), *chosen]
 
 
-def launch(config: Path, out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PENSTOCK_PYTHON": sys.executable}
+def launch(config: Path, out: Path, *settings: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PENSTOCK_PYTHON": sys.executable} | variables
     return subprocess.run(
         command(config, out, *settings), env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
 
-def finish(config: Path, out: Path, *settings: str) -> str:
-    done = launch(config, out, *settings)
+def finish(config: Path, out: Path, *settings: str, **variables: str) -> str:
+    done = launch(config, out, *settings, **variables)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -82,10 +85,15 @@ def losses(out: Path) -> list[tuple[int, float, float, float]]:
 def interrupt(
     config: Path, out: Path, at_step: int, strike: Callable[[subprocess.Popen[bytes]], None]
 ) -> tuple[int, float]:
-    """Start the run, strike once it has passed `at_step`; gives (exit code, seconds from the strike to the end)."""
+    """Start the run, strike once it has passed `at_step` and has a checkpoint; gives (exit code, seconds from the
+    strike to the end)."""
     os.environ["PENSTOCK_PYTHON"] = sys.executable
     with started(command(config, out), out.parent / f"{out.name}.log") as process:
-        wait_for(lambda: _last_step(out) >= at_step or process.poll() is not None, 60, f"step {at_step}")
+        wait_for(
+            lambda: (_last_step(out) >= at_step and steps(out / "checkpoints")) or process.poll() is not None,
+            60,
+            f"step {at_step}",
+        )
         assert process.poll() is None, "the run was over before it could be disturbed"
         start = time.monotonic()
         strike(process)
@@ -94,8 +102,7 @@ def interrupt(
 
 
 def _last_step(out: Path) -> int:
-    steps = [line["step"] for line in read(out / "metrics.jsonl")]
-    return max(steps, default=0)
+    return max((line["step"] for line in read(out / "metrics.jsonl")), default=0)
 
 
 def ranks(process: subprocess.Popen[bytes]) -> list[int]:
@@ -126,6 +133,7 @@ def test_a_run_killed_in_every_way_has_the_losses_of_one_that_was_not(
     code, seconds = interrupt(config, out, 13, kill_one_rank)
     assert code == 76  # requeue
     assert seconds < 20  # the other rank did not wait for a time-out
+    left_behind = [steps(out / "checkpoints")[-1]]
     said = (tmp_path / "run.log").read_text()
     assert said.count("penstock: another rank died or hangs (connection ") == 1
     assert "Traceback" not in said
@@ -133,16 +141,17 @@ def test_a_run_killed_in_every_way_has_the_losses_of_one_that_was_not(
     code, _ = interrupt(config, out, 26, ask_to_stop)
     assert code == 75  # a checkpoint is written
     [stop] = events(out, "stop")
+    left_behind.append(stop["step"])
     assert (out / f"checkpoints/step_{stop['step']:08d}/index.json").exists()
     assert "as told; a checkpoint is written" in (tmp_path / "run.log").read_text()
 
     code, _ = interrupt(config, out, 43, kill_everything)
     assert code == -9
+    left_behind.append(steps(out / "checkpoints")[-1])
 
     finish(config, out)
-    resumed_at = [event["step"] for event in events(out, "resume")]
-    assert resumed_at == [10, stop["step"], resumed_at[2]]
-    assert resumed_at[2] >= 30
+    assert [event["step"] for event in events(out, "resume")] == left_behind
+    assert left_behind[2] >= 30
     assert losses(out) == losses(undisturbed)
     assert [step for step, *_ in losses(out)] == sorted([*range(1, STEPS + 1), 25, 50, 60])
     a, b = (Reader(folder / "checkpoints" / f"step_{STEPS:08d}") for folder in (out, undisturbed))
@@ -156,8 +165,9 @@ def test_a_run_goes_on_in_another_layout(config: Path, undisturbed: Path, tmp_pa
     for folder in (out / "checkpoints").iterdir():
         if folder.name > "step_00000030":
             shutil.rmtree(folder)
-    said = finish(config, out, "parallel.pp=2", "batch.micro_batch=4", "parallel.zero=0")
+    said = finish(config, out, "parallel.pp=2", "batch.micro_batch=4", "parallel.zero=0", OMP_NUM_THREADS="2")
     assert "resuming after step 30 of 60" in said
+    assert "the checkpoint was written with 1 thread(s) per rank: losses may differ in their last bits" in said
     here, there = losses(out), losses(undisturbed)
     assert here[:30] == there[:30]
     assert here != there  # it is another layout: another rounding
@@ -166,10 +176,14 @@ def test_a_run_goes_on_in_another_layout(config: Path, undisturbed: Path, tmp_pa
 
 def test_what_a_finished_run_leaves(config: Path, undisturbed: Path) -> None:
     summary = json.loads((undisturbed / "summary.json").read_bytes())
+    facts = json.loads((undisturbed / "run.json").read_bytes())
     assert summary["step"] == STEPS
     assert summary["tokens"] == STEPS * 8 * 32
     assert summary["validation_loss"] < summary["unigram_entropy"] - 1  # it has learnt what frequencies do not tell
-    facts = json.loads((undisturbed / "run.json").read_bytes())
+    held_out = Loader(Path(facts["config"]["data"]["path"]), split="validation", seq_len=32, seed=0)
+    batches = [held_out.micro_batches(8 * k, global_batch=8, micro_batch=8, dp_rank=0, dp_size=1) for k in range(3)]
+    labels = np.concatenate([batch.numpy().ravel() for [(_, batch)] in batches])
+    assert summary["unigram_entropy"] == pytest.approx(unigram_entropy(np.bincount(labels)), abs=1e-12)
     assert facts["num_threads"] == 1
     assert facts["config"]["steps"] == STEPS
     assert facts["versions"]["torch"].startswith("2.13")
@@ -180,6 +194,61 @@ def test_what_a_finished_run_leaves(config: Path, undisturbed: Path) -> None:
     said = finish(config, undisturbed)
     assert said == f"{undisturbed} is finished: step 60 of 60; nothing to do\n"
     assert time.monotonic() - start < 6  # no heavy imports
+
+    done = launch(config, undisturbed, "optim.lr=0.02", "checkpoint.keep_last=1")
+    assert (done.returncode, done.stderr.splitlines()) == (2, [
+        f"penstock: {undisturbed} is finished, with another config:",
+        "penstock: optim.lr was 0.01, now 0.02",
+        "penstock: name another --out",
+    ])  # fmt: skip
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before_it(
+    config: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    (out / "summary.json").unlink()
+    flip(out / "checkpoints" / "step_00000060" / "rank_00001.safetensors")
+    said = finish(config, out)
+    assert "step_00000060/rank_00001.safetensors is damaged" in said
+    assert "step_00000060 cannot be used and is now damaged_step_00000060" in said
+    assert "resuming after step 50 of 60" in said
+    assert losses(out) == losses(undisturbed)
+    assert steps(out / "checkpoints")[-1] == 60
+    assert "all as written" in penstock("verify", out).stdout
+
+
+def test_a_damaged_shard_stops_the_run_before_its_first_step(config: Path, shards: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(shards, data)
+    shard = next(data.glob("*right*.validation.*.tokens.arrow"))
+    flip(shard)
+    done = launch(config, tmp_path / "run", f"data.path={data}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"penstock: {shard} is damaged: its bytes do not match the manifest's checksum; prepare the data again\n"
+    )
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_within_seconds(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    os.environ["PENSTOCK_PYTHON"] = sys.executable
+    with started(command(config, out, "steps=100000"), tmp_path / "run.log"):
+        wait_for(lambda: _last_step(out) >= 1, 60, "the first step")
+        start = time.monotonic()
+        done = launch(config, out)
+        assert time.monotonic() - start < 30  # not the minute that a rank gets to write its checkpoint
+    assert (done.returncode, done.stderr) == (
+        2, f"penstock: another process is at work in {out}; wait for it, or name another --out\n"
+    )  # fmt: skip
 
 
 def test_mistakes_end_before_any_rank_starts(config: Path, undisturbed: Path, tmp_path: Path) -> None:
@@ -192,6 +261,12 @@ def test_mistakes_end_before_any_rank_starts(config: Path, undisturbed: Path, tm
     assert "optim.lrr: unknown key; did you mean 'lr'?" in mistake("optim.lrr=1")
     assert "on one machine set cluster.nodes=1" in mistake("cluster.nodes=2")
     assert not (tmp_path / "out").exists()
+    for arguments, said in ((["--out"], "--out needs a folder"), (["--set"], "--set needs key=value")):
+        script = [str(ROOT / "launch" / "pretrain.sh"), str(config), *arguments]
+        done = subprocess.run(script, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[0] == f"pretrain.sh: {said}"
+        assert "launch/pretrain.sh configs/pretrain/tiny.yaml" in done.stderr
     alone = [sys.executable, "-m", "pipeline", "pretrain", "--config", str(config), "--out", str(tmp_path / "out")]
     done = subprocess.run(alone, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (

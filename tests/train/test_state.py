@@ -1,13 +1,14 @@
 """What a resume may change and what it may not."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.core.config import merge
-from pipeline.core.errors import UserError
+from pipeline.core.errors import ArtifactError, UserError
 from pipeline.train.config import PretrainConfig
-from pipeline.train.state import RunState, refuse_contradiction
+from pipeline.train.state import RunState, deciding, refuse_another, refuse_contradiction
 
 BASE: dict[str, Any] = {
     "model": {"num_layers": 4, "hidden_size": 96, "num_heads": 12, "num_kv_heads": 4, "ffn_size": 250},
@@ -25,6 +26,41 @@ def check(changes: dict[str, Any], **facts: Any) -> None:
     assert (state.position, state.tokens) == (400, 12_000)
     reread = RunState.model_validate_json(state.model_dump_json())
     refuse_contradiction(reread, PretrainConfig.model_validate(merge(BASE, changes)), **(FACTS | facts))
+
+
+def test_the_checkpoint_of_another_version_is_refused_in_one_line() -> None:
+    state = RunState.of(PretrainConfig.model_validate(BASE), 50, 1e-3, {}, FACTS | {"num_threads": 1}, b"")
+    extra = state.model_dump(mode="json")
+    assert RunState.read(Path("step"), extra) == state
+    extra["config"]["optim"]["momentum"] = 0.9
+    with pytest.raises(
+        ArtifactError, match=r"^step: its index was another version's: config\.optim\.momentum: [^\n]*$"
+    ):
+        RunState.read(Path("step"), extra)
+
+
+def test_what_decides_a_result() -> None:
+    base = PretrainConfig.model_validate(BASE)
+
+    def changed(**changes: Any) -> PretrainConfig:
+        return PretrainConfig.model_validate(merge(BASE, changes))
+
+    how = changed(
+        parallel={"tp": 2}, cluster={"ranks_per_node": 2}, batch={"micro_batch": 4}, checkpoint={"keep_last": 9},
+        log_every_steps=1, data={"path": "moved"}, model={"vocab_size": 60},
+    )  # fmt: skip
+    refuse_another(Path("run"), deciding(base), deciding(how))
+    what = changed(optim={"lr": 2e-3}, schedule={"name": "linear"}, data={"mixture": {"a": 1.0}}, steps=90)
+    with pytest.raises(UserError) as refused:
+        refuse_another(Path("run"), deciding(base), deciding(what))
+    assert str(refused.value).splitlines() == [
+        "run is finished, with another config:",
+        "data.mixture was None, now {'a': 1.0}",
+        "optim.lr was 0.001, now 0.002",
+        "schedule.name was cosine, now linear",
+        "steps was 100, now 90",
+        "name another --out",
+    ]
 
 
 def test_the_layout_and_the_schedule_may_change() -> None:
