@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 the user's mistake; 75 stopped on purpose with a checkpoin
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,7 +84,7 @@ def plan(
 ) -> None:
     """Whether a layout can run, and what it needs: parameters, memory per rank, FLOP per token.
 
-    Example: penstock plan --config configs/pretrain/tiny.yaml --set parallel.tp=2
+    Example: penstock plan --config configs/pretrain/7b.yaml --set model.vocab_size=32000 --set parallel.tp=8
     """
     from pipeline.core.config import load
     from pipeline.train import plan as planner
@@ -187,7 +188,9 @@ def generate(
 
 
 @app.command()
-def verify(folder: Annotated[Path, typer.Argument(help="A prepare folder, a stage, a checkpoint or a run")]) -> None:
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A prepare folder, a stage, a run, a checkpoint or a model")],
+) -> None:
     """Check every byte of an artifact against its manifest.
 
     Example: penstock verify build/data
@@ -209,7 +212,7 @@ def explain(
 ) -> None:
     """The life of a document: every stage's verdict and its reason.
 
-    Example: penstock explain doc "Water wheel" --data build/data
+    Example: penstock explain doc 001-the-engineer-s-reader-volume-1.txt --data build/data
     """
     from pipeline.prepare import explain_document
 
@@ -243,6 +246,9 @@ def main() -> None:
     """Entry point: one line and the exit code for what we foresaw, a traceback for our bugs."""
     from pipeline.core.log import setup_logging
 
+    # Threads that wait for each other sleep instead of spinning: on cores that something else uses too, spinning made
+    # fine-tuning 5 to 40 times slower. OpenMP reads it when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     setup_logging()
     try:
         app()
@@ -253,8 +259,10 @@ def main() -> None:
         if mistake is None:
             raise
         _fail(str(mistake), mistake.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+    except SystemExit as ended:
+        if ended.code == 130:  # typer's answer to Ctrl-C
+            _fail("interrupted; the same command goes on from here", 130)
+        raise
 
 
 def _fail(message: str, exit_code: int) -> None:

@@ -69,6 +69,7 @@ class Demo:
         self.step("prepare", ["penstock", *prepare, "--out", str(data)], lambda: _prepare_figures(data))
         if not any(pretrained.glob("checkpoints/step_*[0-9]")):  # else an earlier demo has come past this
             self.killed_pretrain([*launch, "--set", "parallel.tp=2"], pretrained)
+        # The same command would do; another layout shows that a checkpoint belongs to none.
         resume = [*launch, "--set", "parallel.tp=1", "--set", "parallel.pp=2"]
         self.step("pretrain pp=2", resume, lambda: _pretrain_figures(pretrained))
         self.step("export", ["penstock", "export", str(pretrained), str(model)], lambda: _export_figures(model))
@@ -96,7 +97,8 @@ class Demo:
              "--data", str(sample / "finetune" / "topics.jsonl"), "--out", str(out / "classification")],
             lambda: _classification_figures(out / "classification"),
         )  # fmt: skip
-        self.generate(["penstock", "generate", str(model), "--prompt", PROMPT])
+        sampling = ["--temperature", "0.8", "--top-p", "0.95"]
+        self.generate(["penstock", "generate", str(model), "--prompt", PROMPT, *sampling])
         self.table()
 
     def step(self, stage: str, command: list[str], figures: Callable[[], str]) -> None:

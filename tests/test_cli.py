@@ -1,5 +1,6 @@
 """The command as people meet it: help, exit codes, one line for every mistake."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, penstock
+from tests.processes import ROOT, penstock, started, wait_for
 
 VERBS = ["doctor", "sample", "prepare", "plan", "pretrain", "export", "finetune", "evaluate", "generate", "verify",
          "explain", "demo"]  # fmt: skip
@@ -90,6 +91,19 @@ def test_empty_corpus(tmp_path: Path) -> None:
 def test_out_below_a_file(tmp_path: Path, sample: Path) -> None:
     (tmp_path / "file").touch()
     assert "cannot be used as a path" in mistake(*prepare(f"input={sample}", out=tmp_path / "file" / "sub"))
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    assert "is not a model folder: it has no config.json" in mistake("generate", tmp_path, "--prompt", "x")
+
+
+def test_interrupted_prepare_says_so(sample: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", *prepare(f"input={sample}", "num_workers=1", out=tmp_path / "out")]
+    with started(command, tmp_path / "log") as process:
+        wait_for(lambda: "starts" in (tmp_path / "log").read_text(), 60, "the first stage")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert "penstock: interrupted; the same command goes on from here" in (tmp_path / "log").read_text()
 
 
 def test_missing_config_file(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ FOLDER/metrics.jsonl holds one line per log: step, epoch and what was measured.
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -191,7 +192,7 @@ def _reporter(metrics: Path, num_epochs: int) -> "TrainerCallback":
             self.bar.__enter__()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar.advance(note=f"loss {self.loss:.3f}")
+            self.bar.advance(note="" if math.isnan(self.loss) else f"loss {self.loss:.3f}")
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if not logs or "train_runtime" in logs:  # the closing summary: only clocks

@@ -75,11 +75,11 @@ def require(folder: Path, known: tuple[str, ...], remedy: str) -> None:
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    size = read_config(folder)["vocab_size"]  # first: a folder that is no model is said to be none
     offline()
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    size = read_config(folder)["vocab_size"]
     if len(tokenizer) > size:
         raise ArtifactError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {size}")
     return tokenizer

@@ -59,14 +59,15 @@ def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
         if (input / pattern).is_dir():
             prefix, whole = input / pattern, glob.escape(str(input / pattern)) + "/**/*"
         matches = [Path(name) for name in glob.glob(whole, recursive=True) if os.path.isfile(name)]
-        if not matches:
-            raise UserError(f"source {config.source}: no file matches '{pattern}' in {input}; {_what_is_in(input)}")
         for path in matches:
             if not os.access(path, os.R_OK):
                 raise UserError(f"source {config.source}: no permission to read {path}")
             facts = path.stat()
             name = path.relative_to(input).as_posix() if path.is_relative_to(input) else path.as_posix()
             found[name] = InputFile(path, name, path.relative_to(prefix).as_posix(), facts.st_size, facts.st_mtime_ns)
+    if not found:
+        patterns = " or ".join(f"'{pattern}'" for pattern in config.paths)
+        raise UserError(f"source {config.source}: no file matches {patterns} in {input}; {_what_is_in(input)}")
     return [found[name] for name in sorted(found)]
 
 

@@ -251,7 +251,8 @@ def _data_problems(config: PretrainConfig, facts: DataFacts | None) -> Iterator[
             longest = max(facts.shard_tokens.get(split, [0]))
             yield (
                 f"data.seq_len ({seq_len}) is too long for the {split} split of {config.data.path}: its longest shard "
-                f"has {longest} tokens, one more than seq_len is needed; use a shorter seq_len or more data"
+                f"has {longest} tokens, one more than seq_len is needed; use a shorter seq_len, more data, or a larger "
+                "shards.validation_fraction in prepare"
             )
 
 
