@@ -227,3 +227,21 @@ def test_real_books(real_data: Path) -> None:
     straight = str.maketrans("“”‘’", "\"\"''")
     assert editions[0].text.translate(straight) == editions[1].text.translate(straight)
     assert editions[0].text.endswith("had been the means of uniting them.")
+
+
+def test_a_member_without_a_name_is_a_book_like_any_other(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", "A story. " * 50)
+        archive.writestr("good.txt", "Another story. " * 50)
+    raw = (tmp_path / "a.zip").read_bytes()
+    # one byte of name less, in the local header (offset 26) and in the directory (offset 28), and the name itself
+    local, directory = raw.index(b"PK\x03\x04"), raw.index(b"PK\x01\x02")
+    edited = bytearray(raw)
+    edited[local + 26 : local + 28] = edited[directory + 28 : directory + 30] = b"\0\0"
+    edited[local + 28 : local + 30] = edited[directory + 30 : directory + 32] = (
+        b"\1\0"  # the name becomes an extra field
+    )
+    (tmp_path / "a.zip").write_bytes(edited)
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert "a.zip/good.txt" in documents
+    assert len(documents) + len(rejected) == 2
