@@ -99,7 +99,8 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
 
 def test_interrupted_prepare_says_so(sample: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline", *prepare(f"input={sample}", "num_workers=1", out=tmp_path / "out")]
-    with started(command, tmp_path / "log") as process:
+    # a shell that started the tests in the background has made all of its children deaf to SIGINT
+    with started(["env", "--default-signal=INT", *command], tmp_path / "log") as process:
         wait_for(lambda: "starts" in (tmp_path / "log").read_text(), 60, "the first stage")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
