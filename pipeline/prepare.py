@@ -27,6 +27,7 @@ from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import (
     MANIFEST,
     Manifest,
+    committed_files,
     fingerprint,
     input_marks,
     is_done,
@@ -34,6 +35,7 @@ from pipeline.core.manifest import (
     write_manifest,
 )
 from pipeline.core.shard_map import Workers
+from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.dedup.run import DedupConfig
 from pipeline.dedup.run import run as dedup
 from pipeline.shards.run import ShardsConfig
@@ -226,6 +228,6 @@ def _text_holds(documents: Path, doc_id: bytes, strings: list[str]) -> bool:
     """Whether any of the strings stands in the document's cleaned text."""
     import pyarrow.dataset as ds
 
-    files = [str(path) for path in documents.glob("*.documents.parquet")]
+    files = [str(path) for path in committed_files(documents, DOCUMENTS_FILE)]
     rows = ds.dataset(files).to_table(columns=["text"], filter=ds.field("doc_id") == doc_id)
     return any(string in text for text in rows.column("text").to_pylist() for string in strings)
