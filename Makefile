@@ -1,10 +1,10 @@
-# make demo | test | lint: each sets up what it needs. PYTHON chooses the interpreter of the venv.
+# make demo | test | lint | bench: each sets up what it needs. PYTHON chooses the interpreter of the venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint constraints clean
+.PHONY: demo test lint bench constraints clean
 
 demo: $(READY)
 	$(BIN)/penstock demo --out build/demo
@@ -17,6 +17,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m tests.bench --write $(BENCH)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) .ci/make_venv.py $(VENV)
