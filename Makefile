@@ -1,16 +1,19 @@
-# make demo | test | lint | bench: each sets up what it needs. PYTHON chooses the interpreter of the venv.
+# make demo | test | test-slow | lint | bench: each sets up what it needs. PYTHON chooses the interpreter of the venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench constraints clean
+.PHONY: demo test test-slow lint bench constraints clean
 
 demo: $(READY)
 	$(BIN)/penstock demo --out build/demo
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

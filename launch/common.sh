@@ -40,7 +40,7 @@ loopback_settings() {
 # run_ranks N COMMAND...: start N ranks of COMMAND on this machine and wait for them all; returns the run's exit code.
 #
 # Not torchrun: it turns every exit code into 1, and the code is how a scheduler learns whether to requeue (75, 76) or
-# not (2). A rank is a process with five variables; Slurm starts them the same way on a cluster.
+# not (2). A rank is a process with five variables; torchrun and Slurm set the same ones, and can start it as well.
 # SIGTERM, SIGINT and SIGUSR1 are handed on to the ranks, which then write a checkpoint and exit 75.
 # When one rank fails, the others notice within milliseconds (their connection closes); who has not ended after GRACE_S
 # is killed. After a mistake there is no checkpoint to wait for, and a rank that has seen it before joining the others

@@ -9,7 +9,7 @@ from pipeline.core.ledger import Entry, Ledger
 from pipeline.prepare import STAGES_WITH_LEDGER, stage_folders
 from tests.processes import penstock
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,7 @@ def events(out: Path, name: str) -> list[dict[str, Any]]:
     return [event for event in read(out / "events.jsonl") if event["event"] == name]
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_every_way_has_the_losses_of_one_that_was_not(
     config: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +173,14 @@ def test_a_run_goes_on_in_another_layout(config: Path, undisturbed: Path, tmp_pa
     assert here[:30] == there[:30]
     assert here != there  # it is another layout: another rounding
     assert max(abs(a[1] - b[1]) for a, b in zip(here, there, strict=True) if b[3]) < TOLERANCE
+
+
+def test_torchrun_starts_the_same_run(config: Path, undisturbed: Path, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    rank = ["-m", "pipeline", "pretrain", "--config", str(config), "--out", str(tmp_path / "run")]
+    done = subprocess.run([*torchrun, *rank], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "run") == losses(undisturbed)
 
 
 def test_what_a_finished_run_leaves(config: Path, undisturbed: Path) -> None:
