@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the launch scripts: the interpreter, the settings every rank runs under, and how ranks are started and ended.
 # Sourced, not run.
 

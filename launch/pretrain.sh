@@ -15,15 +15,17 @@ usage() { # usage [MISTAKE]
   exit 2
 }
 
-(($# >= 1)) && [[ "$1" != -* ]] || usage
+[[ "${1:--}" != -* ]] || usage
 config="$1"
 shift
 out="build/$(basename "${config%.*}")"
 settings=()
 while (($#)); do
   case "$1" in
-    --out) out="${2:-}" && [[ -n "$out" ]] || usage "--out needs a folder" ;;
-    --set) [[ -n "${2:-}" ]] && settings+=(--set "$2") || usage "--set needs key=value" ;;
+    --out) [[ -n "${2:-}" ]] || usage "--out needs a folder"
+      out="$2" ;;
+    --set) [[ -n "${2:-}" ]] || usage "--set needs key=value"
+      settings+=(--set "$2") ;;
     *) usage "unknown argument '$1'" ;;
   esac
   shift 2
