@@ -42,36 +42,40 @@ loopback_settings() {
 #
 # Not torchrun: it turns every exit code into 1, and the code is how a scheduler learns whether to requeue (75, 76) or
 # not (2). A rank is a process with five variables; torchrun and Slurm set the same ones, and can start it as well.
-# SIGTERM, SIGINT and SIGUSR1 are handed on to the ranks, which then write a checkpoint and exit 75.
+# SIGTERM, SIGINT, SIGHUP and SIGUSR1 tell the ranks to stop: they write a checkpoint and exit 75. All four are handed on
+# as SIGTERM, since bash starts background jobs with SIGINT ignored. A rank that is told so before its first step dies of
+# it, and its peers notice: of a run that was told to stop, both count as 75, for no node is to blame.
 # When one rank fails, the others notice within milliseconds (their connection closes); who has not ended after GRACE_S
 # is killed. After a mistake there is no checkpoint to wait for, and a rank that has seen it before joining the others
 # leaves them waiting for it: after MISTAKE_GRACE_S, time to say what they know, they are told to stop.
 run_ranks() {
-  local num_ranks="$1" rank pid code worst=0 killer=""
+  local num_ranks="$1" rank pid code worst=0 killer="" speaker=0
   shift
   export WORLD_SIZE="$num_ranks" MASTER_ADDR=127.0.0.1 MASTER_PORT
   MASTER_PORT="$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')"
   PIDS=()
-  trap 'forward TERM' TERM
-  trap 'forward INT' INT
-  trap 'forward USR1' USR1
+  STOPPED=""
+  trap stop TERM INT HUP USR1
   for ((rank = 0; rank < num_ranks; rank++)); do
     RANK="$rank" LOCAL_RANK="$rank" "$@" &
     PIDS+=("$!")
   done
+  [[ -z "$STOPPED" ]] || stop # the signal came while they were being started
   local running=("${PIDS[@]}")
   while ((${#running[@]})); do
     code=0
-    wait -n -p pid "${running[@]}" || code=$?
+    { wait -n -p pid "${running[@]}" || code=$?; } 2>/dev/null # without bash's own "line 70: 1234 Killed ..."
     if [[ -z "${pid:-}" ]]; then # a trapped signal ended the wait, no rank did
       continue
     fi
     local left=()
     for rank in "${running[@]}"; do [[ "$rank" == "$pid" ]] || left+=("$rank"); done
     running=("${left[@]+"${left[@]}"}")
+    [[ "$pid" != "${PIDS[0]}" ]] || speaker="$code"
+    [[ -z "$STOPPED" ]] || ((code != 76 && code <= 128)) || code=75
     worst="$(worse "$worst" "$code")"
     if ((code != 0 && ${#running[@]})) && [[ -z "$killer" ]]; then
-      (trap - TERM INT USR1
+      (trap - TERM INT HUP USR1
        { ((code != 2)) || { sleep "$MISTAKE_GRACE_S" && kill -TERM "${running[@]}"; }; } &&
          sleep "$GRACE_S" && kill -KILL "${running[@]}") 2>/dev/null &
       killer="$!"
@@ -81,12 +85,20 @@ run_ranks() {
     pkill -P "$killer" 2>/dev/null || true # its sleep
     kill "$killer" 2>/dev/null || true
   fi
-  trap - TERM INT USR1
+  trap - TERM INT HUP USR1
+  if ((speaker > 128)); then # rank 0 speaks for the run, and is dead
+    case "$worst" in
+      75) echo "penstock: stopped as told, before the next checkpoint; the same command goes on" >&2 ;;
+      76) echo "penstock: rank 0 was killed ($(kill -l $((speaker - 128)))); the same command goes on from the newest" \
+        "checkpoint" >&2 ;;
+    esac
+  fi
   return "$worst"
 }
 
-forward() { # forward SIGNAL: to the ranks that still run
-  kill "-$1" "${PIDS[@]}" 2>/dev/null || true
+stop() { # tell the ranks that still run
+  STOPPED=1
+  kill -TERM "${PIDS[@]}" 2>/dev/null || true
 }
 
 # Of two exit codes, the one that says more: a mistake of the user (2), our bug (1 and any other), a lost rank (76, also

@@ -39,6 +39,14 @@ if (($(field nodes) > 1)); then
   echo "pretrain.sh: this config wants $(field nodes) nodes; on one machine set cluster.nodes=1" >&2
   exit 2
 fi
+if [[ "$(field epochs)" == None ]]; then # a plan can do without the data, a run cannot
+  echo "pretrain.sh: data.path is not a finished 'penstock prepare' folder" >&2
+  exit 2
+fi
+if [[ -e "$out" && ! -d "$out" ]]; then
+  echo "pretrain.sh: --out $out is a file; name a folder" >&2
+  exit 2
+fi
 
 rank_settings "$num_ranks"
 loopback_settings

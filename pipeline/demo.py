@@ -20,7 +20,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.core.errors import PenstockError, UserError
+from pipeline.core.errors import PenstockError, UnhealthyNode, UserError
+from pipeline.train.metrics import EVENTS, METRICS
+from pipeline.train.metrics import read as read_records
 
 ROOT = Path(__file__).parent.parent  # of the checkout: configs/ and launch/ lie beside the package
 PROMPT = "The function returns"
@@ -129,14 +131,15 @@ class Demo:
                 time.sleep(0.2)
             if process.poll() is not None:
                 raise DemoFailed(f"pretraining ended early with exit code {process.returncode}")
-            pid = _pid_of_rank(1, run_folder)
+            pid = _pid_of_rank(1, process.pid)
             self.show(["kill", "-9", str(pid)], note="rank 1 of the run above")
             os.kill(pid, signal.SIGKILL)
             exit_code = process.wait()
         finally:
             process.terminate()
-        if exit_code == 0:
-            raise DemoFailed("the run survived the death of one of its ranks")
+            process.wait()
+        if exit_code != UnhealthyNode.exit_code:
+            raise DemoFailed(f"a run that lost a rank ended with exit code {exit_code}, not {UnhealthyNode.exit_code}")
         step = _metrics(run_folder)[-1]["step"]
         text = f"rank 1 killed after step {step}; the run ended with exit code {exit_code}"
         self.rows.append(Row("pretrain tp=2", time.monotonic() - start, text))
@@ -171,25 +174,20 @@ def _relative(path: Path) -> Path:
         return path
 
 
-def _pid_of_rank(rank: int, run_folder: Path) -> int:
-    for process in Path("/proc").glob("[0-9]*"):
+def _pid_of_rank(rank: int, launcher: int) -> int:
+    """Among the children of launch/pretrain.sh: another run on this machine is none of ours."""
+    for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
         try:
-            environment = (process / "environ").read_bytes().split(b"\0")
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # ended meanwhile, or not ours
+            environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        except OSError:  # ended meanwhile
             continue
-        if f"RANK={rank}".encode() in environment and {b"pretrain", str(run_folder).encode()} <= set(arguments):
-            return int(process.name)
+        if f"RANK={rank}".encode() in environment:
+            return int(child)
     raise DemoFailed(f"found no process of rank {rank}")
 
 
 def _metrics(run_folder: Path) -> list[dict[str, Any]]:
-    path = run_folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [record for record in records if "loss" in record]
+    return [record for record in read_records(run_folder / METRICS) if "loss" in record]
 
 
 def _past_first_checkpoint(run_folder: Path) -> bool:
@@ -223,8 +221,7 @@ def _prepare_figures(data: Path) -> str:
 
 def _pretrain_figures(run_folder: Path) -> str:
     summary = _read(run_folder / "summary.json")
-    events = [json.loads(line) for line in (run_folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    resumed = [event["step"] for event in events if event["event"] == "resume"]
+    resumed = [event["step"] for event in read_records(run_folder / EVENTS) if event["event"] == "resume"]
     return (
         f"resumed after step {resumed[-1] if resumed else 0}, done at {summary['step']}; validation loss "
         f"{summary['validation_loss']:.3f} (perplexity {summary['validation_perplexity']:.1f}), unigram entropy "

@@ -23,13 +23,20 @@ logger = logging.getLogger(__name__)
 
 
 class Reader:
-    """An open checkpoint; `folder` is one step's folder. Opening proves the index, `verify` the tensors."""
+    """An open checkpoint; `folder` is one step's folder. Opening proves the index, `verify` the tensors.
+
+    Its files stay mapped, and on the disk even when they are removed, until `close`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index = read_index(folder)
         self.extra = self.index.extra
         self._open = functools.lru_cache(maxsize=64)(self._open_file)
+        self._parts = functools.cache(self._in_order)
+
+    def close(self) -> None:
+        self._open.cache_clear()
 
     def verify(self, rank: int = 0, world_size: int = 1) -> None:
         """Every `world_size`-th file, from `rank` on, has the size and sha256 of the index; else ArtifactError."""
@@ -107,8 +114,7 @@ class Reader:
             start, at = end, at + 1
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    @functools.cache  # noqa: B019 - a reader lives as long as the load
-    def _parts(self, name: str, tp_index: int) -> list[Any]:
+    def _in_order(self, name: str, tp_index: int) -> list[Any]:
         return in_order(self.index.parameters[name].parts, tp_index)
 
     def _open_file(self, rank: int) -> Any:

@@ -24,7 +24,8 @@ C = TypeVar("C", bound="Config")
 class Config(BaseModel):
     """Base of every config section: frozen, no unknown keys, a docstring under each field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True,
+                              allow_inf_nan=False)  # fmt: skip
 
 
 class _Loader(yaml.SafeLoader):

@@ -50,5 +50,12 @@ class Checkpoints:
         self.newest_step = self._step
         seconds = round(time.perf_counter() - self._started, 3)
         logger.info("step %d  checkpoint %s  %.1f s", self._step, folder, seconds)
-        removed = retain(self.root, self.keep_last) if self.engine.topology.rank == 0 else []
+        removed = self._remove_old() if self.engine.topology.rank == 0 else []
         self.events.record("save", step=self._step, seconds=seconds, removed=removed)
+
+    def _remove_old(self) -> list[int]:
+        try:
+            return retain(self.root, self.keep_last)
+        except OSError as error:  # housekeeping: the next save tries again
+            logger.warning("old checkpoints in %s cannot be removed: %s", self.root, error)
+            return []

@@ -5,12 +5,14 @@ and `batch.micro_batch` say how it is computed, not what, and may change from on
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pipeline.core.config import Config
 from pipeline.model.config import ModelConfig
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataConfig(Config):
@@ -51,7 +53,8 @@ class OptimConfig(Config):
     """Peak learning rate."""
     min_lr: float = Field(default=0.0, ge=0)
     """Learning rate at the last step."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
+    """Decay of the running means of the gradient and of its square."""
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
     grad_clip: float = Field(default=1.0, gt=0)

@@ -16,6 +16,8 @@ class DataFacts:
     """Of the shards."""
     shard_tokens: dict[str, list[int]]
     """Split -> tokens of each of its shards."""
+    sources: tuple[str, ...]
+    """Of the training split."""
 
     def num_samples(self, split: str, seq_len: int) -> int:
         """Samples in one epoch; one token more than seq_len is needed for the last label."""
@@ -35,4 +37,5 @@ def data_facts(data: Path) -> DataFacts | None:
     shard_tokens: dict[str, list[int]] = {}
     for shard in manifest.counts["shards"]:
         shard_tokens.setdefault(shard["split"], []).append(shard["num_tokens"])
-    return DataFacts(manifest.counts["vocab_size"], manifest.fingerprint, shard_tokens)
+    sources = sorted({shard["source"] for shard in manifest.counts["shards"] if shard["split"] == TRAIN})
+    return DataFacts(manifest.counts["vocab_size"], manifest.fingerprint, shard_tokens, tuple(sources))

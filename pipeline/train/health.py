@@ -2,7 +2,6 @@
 
 import faulthandler
 import logging
-import math
 import re
 import signal
 from pathlib import Path
@@ -42,12 +41,10 @@ class Watch:
         return bool(flags[0]), bool(flags[1])
 
 
-def require_finite(step: int, loss: float, grad_norm: float, lr: float, last_checkpoint: int | None) -> None:
-    """Ends a run that has diverged. To go on would destroy the weights; to start again would end the same way."""
-    if math.isfinite(loss) and math.isfinite(grad_norm):
-        return
+def diverged(step: int, loss: float, grad_norm: float, lr: float, last_checkpoint: int | None) -> UserError:
+    """Why the run ends. To go on would destroy the weights; to start again would end the same way."""
     saved = f"the newest checkpoint is that of step {last_checkpoint}" if last_checkpoint else "there is no checkpoint"
-    raise UserError(
+    return UserError(
         f"loss {loss} and gradient norm {grad_norm} at step {step} (learning rate {lr:.2e}): the run has diverged; "
         f"{saved}. Lower optim.lr, or lengthen schedule.warmup_steps"
     )
@@ -55,9 +52,11 @@ def require_finite(step: int, loss: float, grad_norm: float, lr: float, last_che
 
 def lost_rank(error: Exception) -> PenstockError | None:
     """The death or hang of another rank, if that is what this error of a collective means."""
-    found = None if isinstance(error, PenstockError) else LOST_RANK.search(str(error))
-    if not found:
+    if isinstance(error, PenstockError):
+        return None
+    found = LOST_RANK.search(str(error))
+    if not found and not isinstance(error, dist.DistNetworkError | dist.DistStoreError):
         return None
     logger.debug("the collective said: %s", error)
-    said = found.group().lower()
+    said = found.group().lower() if found else "it does not answer"
     return UnhealthyNode(f"another rank died or hangs ({said}); the same command goes on from the newest checkpoint")

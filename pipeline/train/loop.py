@@ -8,6 +8,7 @@
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.shards.loader import Loader
 from pipeline.train.checkpoints import Checkpoints
 from pipeline.train.config import PretrainConfig
 from pipeline.train.engine import Engine
-from pipeline.train.health import Watch, require_finite
+from pipeline.train.health import Watch, diverged
 from pipeline.train.metrics import Events, Metrics
 from pipeline.train.schedule import learning_rate
 from pipeline.train.validate import validation_loss
@@ -49,7 +50,9 @@ def train(run: Run, first_step: int) -> None:
         lr = learning_rate(config.optim, config.schedule, config.steps, done)
         loss = run.engine.train_step(micro_batches(run, done), lr)
         grad_norm = run.engine.grad_norm
-        require_finite(step, loss, grad_norm, lr, run.checkpoints.newest_step)
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            run.checkpoints.commit()  # of an earlier step, and good
+            raise diverged(step, loss, grad_norm, lr, run.checkpoints.newest_step)
         run.metrics.step(step, loss, grad_norm, lr, time.perf_counter() - start)
 
         if step % config.validation.every_steps == 0 or step == config.steps:
@@ -58,6 +61,7 @@ def train(run: Run, first_step: int) -> None:
         if not writing:
             run.checkpoints.commit()
         if step % config.checkpoint.every_steps == 0 or step == config.steps or stop:
+            run.metrics.sync()
             run.checkpoints.start(step, lr)
         if stop and step < config.steps:
             run.checkpoints.commit()

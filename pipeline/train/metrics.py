@@ -16,6 +16,7 @@ perplexity      exp(validation_loss)
 import json
 import logging
 import math
+import os
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -59,6 +60,11 @@ class Metrics:
         logger.info("step %*d/%d  validation loss %.4f  perplexity %.2f",
                     len(str(self.num_steps)), step, self.num_steps, loss, math.exp(min(loss, 700.0)))  # fmt: skip
 
+    def sync(self) -> None:
+        """To the disk: a checkpoint that survives a power loss has the metrics of its steps."""
+        if self._file:
+            os.fsync(self._file.fileno())
+
     def _write(self, record: dict[str, Any]) -> None:
         if self._file:
             self._file.write(json.dumps(record) + "\n")
@@ -70,6 +76,9 @@ class Events:
 
     def __init__(self, run: Path, rank: int) -> None:
         self._path = run / EVENTS if rank == 0 else None
+        if self._path and self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
+            with open(self._path, "a") as file:  # a full disk or a kill cut the last line short
+                file.write("\n")
 
     def record(self, event: str, **facts: Any) -> None:
         if self._path:
@@ -81,8 +90,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a .jsonl file; a line that a kill cut short is left out."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [record for line in path.read_text(encoding="utf-8").splitlines() for record in _parsed(line)]
+
+
+def _parsed(line: str) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line)]
+    except ValueError:
+        return []
 
 
 def cut(path: Path, step: int) -> list[dict[str, Any]]:
@@ -91,6 +106,7 @@ def cut(path: Path, step: int) -> list[dict[str, Any]]:
     if path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        sync(temporary)
         temporary.replace(path)
         sync(path.parent)
     return kept

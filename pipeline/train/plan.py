@@ -6,12 +6,14 @@ Neither torch nor megatron is imported: this runs on the login node in the blink
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.core.errors import UserError
 from pipeline.model.config import ModelConfig
 from pipeline.model.flops import flops_per_token
 from pipeline.model.weights import num_parameters, shapes
+from pipeline.shards.order import quotas
 from pipeline.train.config import PretrainConfig
 from pipeline.train.data import TRAIN, VALIDATION, DataFacts, data_facts
 
@@ -116,7 +118,7 @@ def plan(config: PretrainConfig, world_size: int | None = None) -> Plan:
     """The plan for `world_size` ranks (default: what `cluster` says); raises UserError listing every obstacle."""
     ranks = world_size or config.cluster.world_size
     facts = data_facts(config.data.path)
-    vocab_size = _vocab_size(config.model, facts)
+    vocab_size = _vocab_size(config.model, config.data.path, facts)
     parallel, batch = config.parallel, config.batch
     _refuse(_world_size_problems(parallel.tp, parallel.pp, ranks))
     layout = layout_of(config, ranks)
@@ -254,14 +256,19 @@ def _data_problems(config: PretrainConfig, facts: DataFacts | None) -> Iterator[
                 f"has {longest} tokens, one more than seq_len is needed; use a shorter seq_len, more data, or a larger "
                 "shards.validation_fraction in prepare"
             )
+    if facts and config.data.mixture is not None:
+        try:
+            quotas(facts.sources, config.data.mixture)
+        except UserError as error:
+            yield f"data.{error}"
 
 
-def _vocab_size(model: ModelConfig, facts: DataFacts | None) -> int:
+def _vocab_size(model: ModelConfig, path: Path, facts: DataFacts | None) -> int:
     if facts is None:
         if model.vocab_size is None:
             raise UserError(
-                "the size of the vocabulary is unknown: data.path is not a finished `penstock prepare` folder; "
-                "name one, or give model.vocab_size"
+                f"data.path ({path}) {'is not' if path.exists() else 'does not exist, so it is not'} a finished "
+                "`penstock prepare` folder: the size of the vocabulary is unknown; name one, or give model.vocab_size"
             )
         return model.vocab_size
     if model.vocab_size not in (None, facts.vocab_size):

@@ -137,6 +137,7 @@ def _train(config: PretrainConfig, out: Path, made: Plan, topology: "Topology") 
     if reader and state:
         engine.load(reader.range, step)
         torch.set_rng_state(torch.frombuffer(bytearray.fromhex(state.rng["torch_cpu"]), dtype=torch.uint8))
+        reader.close()  # this run will remove its files in time
 
     def state_at(done: int, lr: float) -> RunState:
         order = train_data.state(done * config.batch.global_batch)
@@ -195,9 +196,8 @@ def _finish(run: "Run") -> None:
 
     config, rank = run.config, run.engine.topology.rank
     steps = config.steps
-    known = [run.metrics.last_validation if rank == 0 else None]
-    missing = _any_rank(rank == 0 and (known[0] is None or known[0][0] != steps))
-    if missing:
+    known = run.metrics.last_validation  # rank 0 keeps it
+    if _any_rank(rank == 0 and (known is None or known[0] != steps)):
         run.metrics.validation(steps, validate(run))
     if rank == 0:
         assert run.metrics.last_validation

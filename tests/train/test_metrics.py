@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from pipeline.core.errors import PenstockError, UnhealthyNode, UserError
-from pipeline.train.health import lost_rank, require_finite
-from pipeline.train.metrics import METRICS, Events, Metrics, read
+from pipeline.train.health import diverged, lost_rank
+from pipeline.train.metrics import EVENTS, METRICS, Events, Metrics, read
 from pipeline.train.validate import unigram_entropy
 
 
@@ -58,13 +59,20 @@ def test_only_rank_0_writes(tmp_path: Path) -> None:
     assert (event["event"], event["step"]) == ("start", 0)
 
 
-@pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
-def test_a_loss_that_is_no_number_ends_the_run(loss: float, norm: float) -> None:
-    require_finite(3, 1.0, 1.0, 0.1, None)
-    with pytest.raises(
-        UserError, match=r"at step 3 \(learning rate 1.00e-01\): the run has diverged; .* step 2. Lower"
-    ):
-        require_finite(3, loss, norm, 0.1, 2)
+def test_an_event_after_a_cut_line_is_whole(tmp_path: Path) -> None:
+    (tmp_path / EVENTS).write_text('{"event": "start"}\n{"event": "sa')  # the disk was full
+    Events(tmp_path, rank=0).record("resume")
+    assert [line["event"] for line in read(tmp_path / EVENTS)] == ["start", "resume"]
+
+
+def test_a_run_that_has_diverged_says_what_to_do() -> None:
+    error = diverged(3, math.nan, 1.0, 0.1, 2)
+    assert isinstance(error, UserError)
+    assert str(error) == (
+        "loss nan and gradient norm 1.0 at step 3 (learning rate 1.00e-01): the run has diverged; the newest "
+        "checkpoint is that of step 2. Lower optim.lr, or lengthen schedule.warmup_steps"
+    )
+    assert "there is no checkpoint" in str(diverged(3, math.nan, 1.0, 0.1, None))
 
 
 def test_a_lost_rank_is_told_from_a_bug() -> None:
@@ -75,6 +83,8 @@ def test_a_lost_rank_is_told_from_a_bug() -> None:
         "another rank died or hangs (connection closed by peer); the same command goes on from the newest checkpoint"
     )
     assert isinstance(lost_rank(RuntimeError("Timed out waiting 4000ms for recv operation to complete")), UnhealthyNode)
+    store = lost_rank(dist.DistNetworkError("Failed to recv, got 0 bytes. Connection was likely closed."))
+    assert "another rank died or hangs (it does not answer)" in str(store)
     assert lost_rank(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
     assert lost_rank(PenstockError(gloo)) is None
 

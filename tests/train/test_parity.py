@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 import torch
+from _pytest.mark.structures import ParameterSet
 
 from pipeline.train.plan import REFUSALS, Layout
 from tests.ranks import run
@@ -15,6 +16,12 @@ LOSS_TOLERANCE, NORM_TOLERANCE = 2e-5, 1e-3  # fp32 rounding, amplified by five 
 FIRST_NORM_TOLERANCE = 1e-5  # not amplified yet: shows even a norm weight that is counted twice
 BF16_TOLERANCE = 5e-3
 BF16_NORM_TOLERANCE = 2e-2  # rounding alone gives 8e-3; unreduced norm weights 3e-2
+
+
+def slow(layout: Layout) -> ParameterSet:
+    """A cross of features that are also compared one by one."""
+    return pytest.param(layout, marks=pytest.mark.slow)
+
 
 FP32 = [
     Layout(zero=0),
@@ -37,6 +44,9 @@ FP32 = [
     Layout(tp=2, dp=2, zero=2),
     Layout(tp=2, dp=2, zero=3),
     Layout(pp=2, dp=2),
+    slow(Layout(pp=2, dp=2, zero=0)),
+    slow(Layout(tp=2, zero=3, sequence_parallel=True)),
+    slow(Layout(tp=2, zero=3, sequence_parallel=True, recompute=True, tied=True)),
 ]
 BF16 = [
     Layout(dp=2, precision="bf16"),
@@ -44,7 +54,11 @@ BF16 = [
     Layout(dp=2, zero=3, precision="bf16"),
     Layout(tp=2, precision="bf16"),
     Layout(pp=2, precision="bf16"),
+    slow(Layout(pp=2, precision="bf16", tied=True)),
+    slow(Layout(tp=2, precision="bf16", sequence_parallel=True)),
+    slow(Layout(dp=2, zero=3, precision="bf16", recompute=True, tied=True)),
 ]
+LAYOUTS = [entry if isinstance(entry, Layout) else entry.values[0] for entry in FP32 + BF16]
 
 
 @cache
@@ -66,7 +80,7 @@ def test_layout_equals_one_process(layout: Layout) -> None:
 
 @pytest.mark.parametrize("layout", BF16, ids=str)
 def test_bf16_layout_equals_one_process_but_for_rounding(layout: Layout) -> None:
-    loss, norm = run(layout.world_size, train, layout)[0].distance(one_process(False, "bf16"))
+    loss, norm = run(layout.world_size, train, layout)[0].distance(one_process(layout.tied, "bf16"))
     assert loss < BF16_TOLERANCE
     assert norm < BF16_NORM_TOLERANCE
 
@@ -108,8 +122,13 @@ def test_what_is_compared_is_what_is_allowed() -> None:
     def refused(layout: Layout) -> bool:
         return any(refusal.when(layout) for refusal in REFUSALS)
 
-    assert not any(refused(layout) for layout in FP32 + BF16)
-    tested = {(x.zero, x.pp > 1, x.precision) for x in FP32 + BF16}
+    assert not any(refused(layout) for layout in LAYOUTS)
+    tested = {(x.zero, x.pp > 1, x.precision) for x in LAYOUTS}
+    for precision in ("fp32", "bf16"):
+        features = [x for x in LAYOUTS if x.precision == precision]
+        assert any(x.sequence_parallel for x in features)
+        assert any(x.recompute for x in features)
+        assert any(x.tied for x in features)
     for zero, pp, precision in product(range(4), (1, 2), ("fp32", "bf16")):
         layout = Layout(pp=pp, dp=2, zero=zero, precision=precision)  # type: ignore[arg-type]
         if not refused(layout):

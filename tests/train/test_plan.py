@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.core.config import load, merge
 from pipeline.core.errors import ConfigError, UserError
@@ -65,7 +66,11 @@ def config(**sections: Any) -> PretrainConfig:
         ({"parallel": {"pp": 2, "zero": 3}}, 2, "parallel.zero 3 does not go with pp 2: the pipeline adds up"),
         ({"parallel": {"zero": 0}, "precision": "bf16"}, 1, "parallel.zero 0 does not go with bf16"),
         ({"parallel": {"sequence_parallel": True}}, 1, "parallel.sequence_parallel splits activations"),
-        ({"model": {"vocab_size": None}}, 1, "the size of the vocabulary is unknown: data.path is not a finished"),
+        (
+            {"model": {"vocab_size": None}},
+            1,
+            "data.path (nowhere) does not exist, so it is not a finished `penstock prepare` folder",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -97,6 +102,21 @@ def test_the_data_decides_the_vocabulary_and_the_longest_sequence(shards: Path) 
         UserError, match=r"data.seq_len \(5000\) is too long for the validation split of .*: its longest"
     ):
         plan(config(data={**data, "seq_len": 5000}, model={"vocab_size": None}))
+    for mixture, said in (({"lefd": 1.0}, "mixture names source 'lefd', but the data holds left, right"),
+                          ({"left": 0.5}, "mixture weights must be 0 or more and sum to 1, not to 0.5")):  # fmt: skip
+        with pytest.raises(UserError, match=f"^data.{said}"):
+            plan(config(data={**data, "mixture": mixture}, model={"vocab_size": None}))
+
+
+@pytest.mark.parametrize(
+    ("section", "mistake"),
+    [({"optim": {"betas": [1.0, 2.0]}}, "less_than"), ({"optim": {"lr": float("inf")}}, "finite_number"),
+     ({"cluster": {"timeout_s": float("inf")}}, "finite_number")],
+)  # fmt: skip
+def test_numbers_that_no_optimizer_takes(section: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        config(**section)
+    assert {error["type"] for error in refused.value.errors()} == {mistake}
 
 
 def model_parameters(layout: Layout) -> int:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ from tests.processes import ROOT, descendants, kill, penstock, started, title, w
 
 STEPS, SAVE_EVERY = 60, 10
 TOLERANCE = 2e-5
+ESTABLISHED = "01"  # in /proc/net/tcp
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interpreter() -> Iterator[None]:
+    """Of the launch scripts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PENSTOCK_PYTHON", sys.executable)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +59,13 @@ def command(config: Path, out: Path, *settings: str) -> list[str]:
 
 
 def launch(config: Path, out: Path, *settings: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PENSTOCK_PYTHON": sys.executable} | variables
     return subprocess.run(
-        command(config, out, *settings), env=environment, capture_output=True, text=True, timeout=120, check=False
+        command(config, out, *settings),
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -87,7 +100,6 @@ def interrupt(
 ) -> tuple[int, float]:
     """Start the run, strike once it has passed `at_step` and has a checkpoint; gives (exit code, seconds from the
     strike to the end)."""
-    os.environ["PENSTOCK_PYTHON"] = sys.executable
     with started(command(config, out), out.parent / f"{out.name}.log") as process:
         wait_for(
             lambda: (_last_step(out) >= at_step and steps(out / "checkpoints")) or process.poll() is not None,
@@ -111,6 +123,10 @@ def ranks(process: subprocess.Popen[bytes]) -> list[int]:
 
 def kill_one_rank(process: subprocess.Popen[bytes]) -> None:
     kill(max(ranks(process)))
+
+
+def kill_rank_0(process: subprocess.Popen[bytes]) -> None:
+    kill(min(ranks(process)))
 
 
 def kill_everything(process: subprocess.Popen[bytes]) -> None:
@@ -146,13 +162,18 @@ def test_a_run_killed_in_every_way_has_the_losses_of_one_that_was_not(
     assert (out / f"checkpoints/step_{stop['step']:08d}/index.json").exists()
     assert "as told; a checkpoint is written" in (tmp_path / "run.log").read_text()
 
-    code, _ = interrupt(config, out, 43, kill_everything)
+    code, _ = interrupt(config, out, 32, kill_rank_0)
+    assert code == 76
+    left_behind.append(steps(out / "checkpoints")[-1])
+    assert "penstock: rank 0 was killed (KILL); the same command goes on" in (tmp_path / "run.log").read_text()
+
+    code, _ = interrupt(config, out, 45, kill_everything)
     assert code == -9
     left_behind.append(steps(out / "checkpoints")[-1])
 
     finish(config, out)
     assert [event["step"] for event in events(out, "resume")] == left_behind
-    assert left_behind[2] >= 30
+    assert left_behind[3] >= 30
     assert losses(out) == losses(undisturbed)
     assert [step for step, *_ in losses(out)] == sorted([*range(1, STEPS + 1), 25, 50, 60])
     a, b = (Reader(folder / "checkpoints" / f"step_{STEPS:08d}") for folder in (out, undisturbed))
@@ -173,6 +194,58 @@ def test_a_run_goes_on_in_another_layout(config: Path, undisturbed: Path, tmp_pa
     assert here[:30] == there[:30]
     assert here != there  # it is another layout: another rounding
     assert max(abs(a[1] - b[1]) for a, b in zip(here, there, strict=True) if b[3]) < TOLERANCE
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_before_the_first_step_is_no_lost_node(config: Path, tmp_path: Path, told: signal.Signals) -> None:
+    with started(command(config, tmp_path / "run"), tmp_path / "log") as process:
+        wait_for(lambda: len(ranks(process)) == 2, 60, "two ranks")
+        process.send_signal(told)
+        assert process.wait(timeout=60) == 75
+        assert not descendants(process.pid)
+    assert "penstock: stopped as told, before the next checkpoint" in (tmp_path / "log").read_text()
+
+
+def test_rank_0_killed_while_the_ranks_meet_is_a_lost_rank(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_GRACE_S", "5")  # rank 2 looks for rank 0 as long as it is let
+    with started(command(config, tmp_path / "run", "cluster.ranks_per_node=3", "batch.global_batch=6"),
+                 tmp_path / "log") as process:  # fmt: skip
+        wait_for(lambda: len(ranks(process)) == 3, 60, "three ranks")
+        first, _, last = sorted(ranks(process))
+        os.kill(last, signal.SIGSTOP)  # the slowest node: the others wait for it
+        wait_for(lambda: connected_to_the_store(process), 60, "ranks that wait")
+        kill(first)
+        os.kill(last, signal.SIGCONT)
+        assert process.wait(timeout=60) == 76
+    assert "rank 0 was killed (KILL)" in (tmp_path / "log").read_text()
+
+
+def connected_to_the_store(process: subprocess.Popen[bytes]) -> bool:
+    """Whether rank 1 holds an open connection: it has come to the meeting of the ranks."""
+    rank_1 = sorted(ranks(process))[1]
+    held = {read_link(path) for path in Path(f"/proc/{rank_1}/fd").iterdir()}
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return any(row[3] == ESTABLISHED and f"socket:[{row[9]}]" in held for row in rows)
+
+
+def read_link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def test_the_files_of_a_loaded_checkpoint_are_let_go(config: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    settings = ("steps=100000", "checkpoint.every_steps=5", "checkpoint.keep_last=1", "schedule.warmup_steps=0")
+    with started(command(config, out, *settings), tmp_path / "log") as process:
+        wait_for(lambda: min(steps(out / "checkpoints"), default=0) > STEPS, 60, "a newer checkpoint")
+        maps = [Path(f"/proc/{pid}/maps").read_text() for pid in ranks(process)]
+        assert len(maps) == 2
+        assert not any("step_" in held for held in maps)
 
 
 def test_torchrun_starts_the_same_run(config: Path, undisturbed: Path, tmp_path: Path) -> None:
@@ -199,10 +272,8 @@ def test_what_a_finished_run_leaves(config: Path, undisturbed: Path) -> None:
     extra = Reader(undisturbed / summary["checkpoint"]).extra
     assert (extra["step"], extra["position"], extra["tokens"]) == (STEPS, STEPS * 8, STEPS * 8 * 32)
     assert extra["order"]["position"] == STEPS * 8
-    start = time.monotonic()
     said = finish(config, undisturbed)
     assert said == f"{undisturbed} is finished: step 60 of 60; nothing to do\n"
-    assert time.monotonic() - start < 6  # no heavy imports
 
     done = launch(config, undisturbed, "optim.lr=0.02", "checkpoint.keep_last=1")
     assert (done.returncode, done.stderr.splitlines()) == (2, [
@@ -249,7 +320,6 @@ def test_a_damaged_shard_stops_the_run_before_its_first_step(config: Path, shard
 
 def test_a_second_run_in_the_same_folder_is_refused_within_seconds(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    os.environ["PENSTOCK_PYTHON"] = sys.executable
     with started(command(config, out, "steps=100000"), tmp_path / "run.log"):
         wait_for(lambda: _last_step(out) >= 1, 60, "the first step")
         start = time.monotonic()
@@ -269,6 +339,10 @@ def test_mistakes_end_before_any_rank_starts(config: Path, undisturbed: Path, tm
     assert "penstock: heads (4) must divide by tp (8); try tp=4" in mistake("parallel.tp=8", "cluster.ranks_per_node=8")
     assert "optim.lrr: unknown key; did you mean 'lr'?" in mistake("optim.lrr=1")
     assert "on one machine set cluster.nodes=1" in mistake("cluster.nodes=2")
+    missing = ("data.path=nowhere", "model.vocab_size=60")
+    assert mistake(*missing) == "pretrain.sh: data.path is not a finished 'penstock prepare' folder\n"
+    (tmp_path / "file").touch()
+    assert mistake(out=tmp_path / "file") == f"pretrain.sh: --out {tmp_path / 'file'} is a file; name a folder\n"
     assert not (tmp_path / "out").exists()
     for arguments, said in ((["--out"], "--out needs a folder"), (["--set"], "--set needs key=value")):
         script = [str(ROOT / "launch" / "pretrain.sh"), str(config), *arguments]

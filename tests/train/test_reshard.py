@@ -9,7 +9,7 @@ import torch
 from pipeline.checkpoint.layout import KINDS
 from pipeline.checkpoint.load import Reader
 from pipeline.model.weights import shapes
-from pipeline.train.plan import Layout
+from pipeline.train.plan import REFUSALS, Layout
 from tests.ranks import RanksFailed, run
 from tests.train.layouts import VOCAB_SIZE, Curve, config_for, load_only, save_and_go_on
 
@@ -23,7 +23,12 @@ CHAINS = {  # trained and saved in the first layout; each later one loads what t
         Layout(),
         Layout(tp=2, pp=2),
     ],
-    "tied": [Layout(pp=2, tied=True), Layout(dp=2, zero=3, tied=True), Layout(tp=2, zero=0, tied=True)],
+    "tied": [
+        Layout(pp=2, tied=True),
+        Layout(dp=2, zero=3, tied=True),
+        Layout(tp=2, zero=0, tied=True),
+        Layout(pp=2, tied=True),
+    ],
     "bf16": [
         Layout(tp=2, precision="bf16"),
         Layout(dp=2, zero=3, precision="bf16"),
@@ -44,8 +49,20 @@ def test_a_checkpoint_goes_through_every_layout(name: str, tmp_path: Path) -> No
         check_same(tmp_path / "0" / "step_00000003", tmp_path / str(number) / "step_00000003", layout)
         loss, _ = curves[-1].distance(curves[0])
         assert loss < TOLERANCE[name], layout  # and training goes on as in the first
-        if layout == chain[0]:
-            assert curves[-1] == curves[0]  # in the same layout bit for bit
+    assert chain[-1] == chain[0]
+    assert curves[-1] == curves[0]  # in the same layout bit for bit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("zero", [0, 1, 2, 3])
+def test_a_resume_in_the_same_layout_is_bit_for_bit(zero: int, precision: str, tmp_path: Path) -> None:
+    layout = Layout(dp=2, zero=zero, precision=precision)  # type: ignore[arg-type]
+    if any(refusal.when(layout) for refusal in REFUSALS):
+        assert (zero, precision) == (0, "bf16")
+        return
+    first = run(2, save_and_go_on, layout, None, tmp_path / "a")[0]
+    assert run(2, save_and_go_on, layout, tmp_path / "a", tmp_path / "b")[0] == first
 
 
 def check_same(first: Path, second: Path, layout: Layout) -> None:
