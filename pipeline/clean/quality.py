@@ -16,18 +16,23 @@ The decisions equal datatrove's `GopherQualityFilter` when that is given our spl
 Books are longer than web pages: raise `max_words` for them (null: no limit).
 """
 
+import numpy as np
 from pydantic import Field
 
+from pipeline.clean.characters import ALPHA, FLAGS, TERMINALS, Array, decode
 from pipeline.clean.verdict import Drop, Filter, Verdict
-from pipeline.clean.words import split
+from pipeline.clean.words import Pieces, hash_word, split, stripped
+from pipeline.core.kernels import kernel
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 
-STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 # datatrove's set, so that the decisions are the same
-PUNCTUATION = frozenset(
+PUNCTUATION = (
     "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»"
-) | frozenset(chr(code) for start, end in ((0, 9), (11, 13), (13, 32), (127, 160)) for code in range(start, end))
+    + TERMINALS
+    + "".join(chr(code) for start, end in ((0, 9), (11, 13), (13, 32), (127, 160)) for code in range(start, end))
+)
 
 
 class Config(PluginConfig):
@@ -47,35 +52,84 @@ class Config(PluginConfig):
 
 def build(config: Config) -> Filter:
     def judge(document: Document) -> Verdict:
-        return check(document.text, split(document.text), config)
+        return check(split(document.text), config)
 
     return judge
 
 
-def check(text: str, words: tuple[str, ...], config: Config) -> Drop | None:
+def check(pieces: Pieces, config: Config) -> Drop | None:
     """The first rule that the text breaks, or None."""
-    lengths = [len(word) for word in words if not PUNCTUATION.issuperset(word)]
-    if len(lengths) < max(1, config.min_words):
-        return Drop("gopher_short", str(len(lengths)))
-    if config.max_words is not None and len(lengths) > config.max_words:
-        return Drop("gopher_long", str(len(lengths)))
-    mean = sum(lengths) / len(lengths)
+    num_solid, num_chars, num_alpha, num_stop_words = _count_words(
+        pieces.data, pieces.words, pieces.lengths, pieces.hashes, FLAGS, _PUNCTUATION, _STOP_WORDS
+    )
+    if num_solid < max(1, config.min_words):
+        return Drop("gopher_short", str(num_solid))
+    if config.max_words is not None and num_solid > config.max_words:
+        return Drop("gopher_long", str(num_solid))
+    mean = num_chars / num_solid
     if not config.min_word_length <= mean <= config.max_word_length:
         return Drop("gopher_word_length", f"{mean:.2f}")
-    symbols = max(text.count("#"), text.count("...") + text.count("…")) / len(words)
+    text, num_words = pieces.text, len(pieces.words)
+    symbols = max(text.count("#"), text.count("...") + text.count("…")) / num_words
     if symbols > config.max_symbols:
         return Drop("gopher_symbols", f"{symbols:.3f}")
-    lines = text.splitlines()
-    bullets = sum(line.lstrip().startswith(("•", "-")) for line in lines) / len(lines)
+    num_lines = len(pieces.lines) - text.endswith("\n")
+    bullets, ellipses = (count / num_lines for count in _count_lines(pieces.data, pieces.lines, FLAGS))
     if bullets > config.max_bullet_lines:
         return Drop("gopher_bullets", f"{bullets:.3f}")
-    ellipses = sum(line.rstrip().endswith(("...", "…")) for line in lines) / len(lines)
     if ellipses > config.max_ellipsis_lines:
         return Drop("gopher_ellipsis", f"{ellipses:.3f}")
-    alpha = sum(word.isalpha() or any(map(str.isalpha, word)) for word in words) / len(words)
-    if alpha < config.min_alpha_words:
-        return Drop("gopher_alpha", f"{alpha:.3f}")
-    num_stop_words = len(STOP_WORDS.intersection(words))
+    if num_alpha / num_words < config.min_alpha_words:
+        return Drop("gopher_alpha", f"{num_alpha / num_words:.3f}")
     if num_stop_words < config.min_stop_words:
         return Drop("gopher_stop_words", str(num_stop_words))
     return None
+
+
+def _is_punctuation() -> Array:
+    """bool [0x110000]."""
+    table = np.zeros(len(FLAGS), dtype=np.bool_)
+    table[[ord(character) for character in PUNCTUATION]] = True
+    return table
+
+
+_PUNCTUATION = _is_punctuation()
+_STOP_WORDS = np.array([hash_word(word) for word in STOP_WORDS], dtype=np.uint64)
+
+
+@kernel
+def _count_words(data, words, lengths, hashes, flags, punctuation, stop_words):  # type: ignore[no-untyped-def]
+    """Words that are more than punctuation, their characters, words with a letter, different stop words."""
+    num_solid = num_chars = num_alpha = 0
+    seen = np.zeros(len(stop_words), dtype=np.bool_)
+    for number in range(len(words)):
+        at, end = words[number]
+        is_solid = is_alpha = False
+        while at < end and not (is_solid and is_alpha):
+            code, size = decode(data, at)
+            is_solid |= not punctuation[code]
+            is_alpha |= flags[code] & ALPHA != 0
+            at += size
+        num_solid += is_solid
+        num_chars += lengths[number] if is_solid else 0
+        num_alpha += is_alpha
+        if lengths[number] <= 4:  # no stop word is longer
+            for which in range(len(stop_words)):
+                seen[which] |= hashes[number] == stop_words[which]
+    return num_solid, num_chars, num_alpha, seen.sum()
+
+
+@kernel
+def _count_lines(data, lines, flags):  # type: ignore[no-untyped-def]
+    """Lines that begin with "-" or "•", lines that end with "..." or "…"."""
+    bullets = ellipses = 0
+    for number in range(len(lines)):
+        start, end = stripped(data, lines[number, 0], lines[number, 1], flags)
+        if start == end:
+            continue
+        first = decode(data, start)[0]
+        bullets += first == 0x2D or first == 0x2022
+        if end - start >= 3:
+            tail = np.int64(data[end - 3]) << 16 | np.int64(data[end - 2]) << 8 | np.int64(data[end - 1])
+            ellipses += tail == 0x2E2E2E or tail == 0xE280A6
+    return bullets, ellipses

@@ -11,23 +11,20 @@ The decisions equal datatrove's `GopherRepetitionFilter` when that is given our 
 | gopher_top_2gram          | 0.20 of the characters are in the most frequent pair of words (3: 0.18, 4: 0.16) |
 | gopher_dup_5gram          | 0.15 of the characters are in repeated 5-grams (6: 0.14, ... 10: 0.10) |
 
-Where datatrove compares strings, words are numbers here: one 64-bit code per n-gram, exact, and one sort instead of
-a million joined strings. A text whose n-grams nearly all differ is settled by an upper bound on the repeated part.
+Where datatrove compares strings, numbers are compared here: an n-gram's name is the position of its first occurrence,
+found by the names of its first n - 1 words and of its last one, so names are exact. An n-gram that begins or ends with
+an (n-1)-gram which occurs once occurs once; hence the longer ones cost next to nothing.
 """
-
-import re
-from collections.abc import Sequence
 
 import numpy as np
 from pydantic import Field
 
+from pipeline.clean.characters import Array
 from pipeline.clean.verdict import Drop, Filter, Verdict
-from pipeline.clean.words import split
+from pipeline.clean.words import Pieces, first_equals, num_chars, split
+from pipeline.core.kernels import kernel
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
-
-_PARAGRAPHS = re.compile(r"\n{2,}")
-_LINES = re.compile(r"\n+")
 
 
 class Config(PluginConfig):
@@ -45,81 +42,128 @@ class Config(PluginConfig):
 
 
 def build(config: Config) -> Filter:
+    limits = _limits(config)
+
     def judge(document: Document) -> Verdict:
-        return check(document.text, split(document.text), config)
+        return _check(split(document.text), config, limits)
 
     return judge
 
 
-def check(text: str, words: tuple[str, ...], config: Config) -> Drop | None:
+def check(pieces: Pieces, config: Config) -> Drop | None:
     """The first rule that the text breaks, or None."""
-    if not text:
+    return _check(pieces, config, _limits(config))
+
+
+def _check(pieces: Pieces, config: Config, limits: Array) -> Drop | None:
+    if not pieces.text:
         return None
-    paragraphs = _PARAGRAPHS.split(text.strip())
-    lines = _LINES.split(text)
-    for pieces, name, most, most_chars in (
-        (paragraphs, "paragraph", config.max_dup_paragraphs, config.max_dup_paragraph_chars),
-        (lines, "line", config.max_dup_lines, config.max_dup_line_chars),
+    data, total = pieces.data, len(pieces.text)
+    for kind, counts, most, most_chars in (
+        ("paragraph", _duplicates(data, pieces.paragraphs), config.max_dup_paragraphs, config.max_dup_paragraph_chars),
+        ("line", _duplicate_lines(data, pieces.lines), config.max_dup_lines, config.max_dup_line_chars),
     ):
-        number, chars = duplicates(pieces)
-        if number / len(pieces) > most:
-            return Drop(f"gopher_dup_{name}s", f"{number / len(pieces):.3f}")
-        if chars / len(text) > most_chars:
-            return Drop(f"gopher_dup_{name}_chars", f"{chars / len(text):.3f}")
-    return _check_ngrams(len(text), words, config)
+        num_pieces, number, chars = counts
+        if num_pieces and number / num_pieces > most:
+            return Drop(f"gopher_dup_{kind}s", f"{number / num_pieces:.3f}")
+        if chars / total > most_chars:
+            return Drop(f"gopher_dup_{kind}_chars", f"{chars / total:.3f}")
+    n, row, share = _first_excess(pieces.firsts, pieces.lengths, total, limits)
+    return Drop(f"gopher_{('top', 'dup')[row]}_{n}gram", f"{share:.3f}") if n else None
 
 
-def _check_ngrams(num_chars: int, words: Sequence[str], config: Config) -> Drop | None:
-    numbers: dict[str, int] = {}
-    ids = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
-    lengths = np.array([len(word) for word in words], dtype=np.int64)
-    codes = ids
-    for n in range(2, max([1, *config.max_top_ngrams, *config.max_dup_ngrams]) + 1):
-        if len(words) < n:
-            break
-        # codes are ranks below 2^31, so rank * vocabulary + id is an exact name of the longer n-gram
-        names = codes[:-1] * len(numbers) + ids[n - 1 :]
-        _, first, codes, counts = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
-        if n in config.max_top_ngrams:
-            most = counts.max()
-            start = int(first[counts == most].min())  # of equals, the one that came first
-            share = (int(lengths[start : start + n].sum()) + n - 1) * int(most) / num_chars
-            if share > config.max_top_ngrams[n]:
-                return Drop(f"gopher_top_{n}gram", f"{share:.3f}")
-        if n in config.max_dup_ngrams:
-            again = np.flatnonzero(first[codes] != np.arange(len(codes)))
-            share = _repeated_chars(again, codes, lengths, n, config.max_dup_ngrams[n] * num_chars) / num_chars
-            if share > config.max_dup_ngrams[n]:
-                return Drop(f"gopher_dup_{n}gram", f"{share:.3f}")
-    return None
+def _limits(config: Config) -> Array:
+    """float64 [2, longest n-gram + 1]: largest shares of the most frequent and of the repeated n-grams."""
+    rows = (config.max_top_ngrams, config.max_dup_ngrams)
+    limits = np.full((2, max([1, *rows[0], *rows[1]]) + 1), np.inf)
+    for row, shares in enumerate(rows):
+        for n, share in shares.items():
+            limits[row, n] = share
+    return limits
 
 
-def _repeated_chars(again: np.ndarray, codes: np.ndarray, lengths: np.ndarray, n: int, limit: float) -> int:
-    """Characters in n-grams seen before, found greedily from the left; 0 when they cannot exceed `limit`."""
-    ends = np.concatenate(([0], np.cumsum(lengths)))
-    if (ends[again + n] - ends[again]).sum() <= limit:
-        return 0
-    seen: set[int] = set()
+@kernel
+def _duplicates(data, ranges):  # type: ignore[no-untyped-def]
+    """How many pieces there are, how many of them occurred before, and their characters."""
+    firsts = first_equals(data, ranges)
+    again = np.flatnonzero(firsts != np.arange(len(ranges)))
+    return len(ranges), len(again), num_chars(data, ranges[again]).sum()
+
+
+@kernel
+def _duplicate_lines(data, lines):  # type: ignore[no-untyped-def]
+    """The same for lines, where blank lines at the start and the end of the text count as one empty line each."""
+    num_lines, number, chars = _duplicates(data, lines[lines[:, 0] < lines[:, 1]])
+    at_start, at_end = int(data[0] == 10), int(data[-1] == 10)
+    return num_lines + at_start + at_end, number + at_start * at_end, chars
+
+
+@kernel
+def _first_excess(firsts, lengths, total, limits):  # type: ignore[no-untyped-def]
+    """(n, 0 or 1 for the row of `limits`, share of the characters) of the first limit passed; n is 0 if none is."""
+    ends = np.zeros(len(lengths) + 1, dtype=np.int64)
+    ends[1:] = np.cumsum(lengths)
+    names = firsts.copy()
+    counts = np.zeros(len(names), dtype=np.int32)
+    for name in names:
+        counts[name] += 1
+    for n in range(2, min(limits.shape[1] - 1, len(firsts)) + 1):
+        counts = _lengthen(names, counts, firsts, n)
+        for row in range(2):
+            if limits[row, n] != np.inf:
+                chars = _repeated_chars(names, ends, n) if row else _top_chars(counts, ends, n)
+                if chars / total > limits[row, n]:
+                    return n, row, chars / total
+    return 0, 0, 0.0
+
+
+@kernel
+def _lengthen(names, counts, firsts, n):  # type: ignore[no-untyped-def]
+    """Turns the names of (n-1)-grams into those of n-grams, in place; returns how often each name occurs."""
+    num_ngrams = len(firsts) - n + 1
+    num_open = 0
+    for at in range(num_ngrams):
+        num_open += counts[names[at]] > 1 and counts[names[at + 1]] > 1
+    num_slots = 16
+    while num_slots < 2 * num_open:
+        num_slots *= 2
+    keys = np.full(num_slots, -1, dtype=np.int64)
+    found = np.empty(num_slots, dtype=np.int32)
+    longer = np.zeros(num_ngrams, dtype=np.int32)
+    for at in range(num_ngrams):
+        name = at
+        if counts[names[at]] > 1 and counts[names[at + 1]] > 1:
+            key = np.int64(names[at]) << 32 | np.int64(firsts[at + n - 1])
+            hash = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+            slot = np.int64((hash ^ (hash >> np.uint64(32))) & np.uint64(num_slots - 1))
+            while keys[slot] >= 0 and keys[slot] != key:
+                slot = (slot + 1) & (num_slots - 1)
+            if keys[slot] < 0:
+                keys[slot], found[slot] = key, at
+            name = found[slot]
+        names[at] = name
+        longer[name] += 1
+    return longer
+
+
+@kernel
+def _top_chars(counts, ends, n):  # type: ignore[no-untyped-def]
+    """Characters of the most frequent n-gram with its spaces, times its frequency; of equals, the first one's."""
+    top = np.argmax(counts)
+    return (ends[top + n] - ends[top] + n - 1) * counts[top]
+
+
+@kernel
+def _repeated_chars(names, ends, n):  # type: ignore[no-untyped-def]
+    """Characters in n-grams seen before, found greedily from the left."""
+    num_ngrams = len(ends) - n
+    seen = np.zeros(num_ngrams, dtype=np.bool_)
     chars = at = 0
-    listed, starts = codes.tolist(), ends.tolist()
-    while at < len(listed):
-        if listed[at] in seen:
-            chars += starts[at + n] - starts[at]
+    while at < num_ngrams:
+        if seen[names[at]]:
+            chars += ends[at + n] - ends[at]
             at += n
         else:
-            seen.add(listed[at])
+            seen[names[at]] = True
             at += 1
     return chars
-
-
-def duplicates(pieces: Sequence[str]) -> tuple[int, int]:
-    """How many pieces occurred before, and their characters."""
-    seen: set[str] = set()
-    number = chars = 0
-    for piece in pieces:
-        if piece in seen:
-            number += 1
-            chars += len(piece)
-        else:
-            seen.add(piece)
-    return number, chars

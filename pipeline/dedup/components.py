@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.dedup.kernels import kernel
+from pipeline.core.kernels import kernel
 
 Array = np.ndarray[Any, Any]
 

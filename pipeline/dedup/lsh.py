@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.core.kernels import kernel
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.components import find
-from pipeline.dedup.kernels import kernel
 from pipeline.dedup.signatures import Signatures, band_column
 
 Array = np.ndarray[Any, Any]

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.kernels import kernel
 from pipeline.core.seeds import derive
-from pipeline.dedup.kernels import kernel
 
 Array = np.ndarray[Any, Any]
 SEED = 0x70656E73746F636B  # fixed: signatures of different runs can be compared

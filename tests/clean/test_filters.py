@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.clean import boilerplate, language, pii, unicode
 from pipeline.clean.verdict import Drop, Replace, Verdict
-from pipeline.clean.words import split
 from pipeline.core.schema import Document
 
 ENGLISH = "The old weir above the town mill was opened on Friday, after a winter in which the river had risen twice. "
@@ -143,19 +142,3 @@ def test_pii_kinds_can_be_left_out() -> None:
     text = "a@b.example 8.8.8.8 +1 415 555 0100"
     assert pii.mask(text, pii.Config(email=False)) == "a@b.example [IP] [PHONE]"
     assert pii.mask(text, pii.Config(phone=False, ip=False)) == "[EMAIL] 8.8.8.8 +1 415 555 0100"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("The dam, (old) well-known.", "The dam old well-known"),
-        ("don't numpy.linalg 3.14 and/or f(x)", "don't numpy.linalg 3.14 and/or f x"),
-        ("a — b ... c | -- end...", "a — b ... c | -- end"),
-        ("naïve café don’t", "naïve café don’t"),
-        ("日本語 text かな", "日 本 語 text か な"),
-        ("नमस्ते दुनिया", "नमस्ते दुनिया"),
-        ("  \n ", ""),
-    ],
-)
-def test_words(text: str, words: str) -> None:
-    assert " ".join(split(text)) == words
