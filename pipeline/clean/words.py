@@ -107,7 +107,7 @@ class Pieces:
 def split(text: str) -> Pieces:
     """The last text is remembered: filters ask for the same one after the other."""
     data = _bytes(text)
-    return Pieces(text, data, _words(data, FLAGS), _lines(data), _sentences(data, FLAGS, _ABBREVIATIONS),
+    return Pieces(text, data, _words(data, FLAGS), _lines(data), _sentences(data, FLAGS, ABBREVIATION_CODES),
                   _paragraphs(data, FLAGS))  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def _packed(abbreviation: str) -> int:
     return int.from_bytes(abbreviation.encode(), "big")
 
 
-_ABBREVIATIONS = np.array(sorted(map(_packed, ABBREVIATIONS)), dtype=np.uint64)
+ABBREVIATION_CODES = np.array(sorted(map(_packed, ABBREVIATIONS)), dtype=np.uint64)
 
 
 @kernel
@@ -289,11 +289,11 @@ def _ends_sentence(data, mark, at, flags, abbreviations):  # type: ignore[no-unt
         following += size
     if data[mark] != 46 or at - mark > 1:
         return True
-    return not _is_abbreviation(data, mark, abbreviations)
+    return not is_abbreviation(data, mark, abbreviations)
 
 
 @kernel
-def _is_abbreviation(data, dot, abbreviations):  # type: ignore[no-untyped-def]
+def is_abbreviation(data, dot, abbreviations):  # type: ignore[no-untyped-def]
     """Whether the letters before the "." are one letter or an abbreviation."""
     packed = np.uint64(0)
     at = dot
