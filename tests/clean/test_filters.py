@@ -82,6 +82,8 @@ def test_language_looks_at_the_whole_text() -> None:
     sampled = language.sample("".join(chr(ord("a") + number // 1000) for number in range(8000)), 400)
     assert {sampled[0], sampled[-1]} == {"a", "h"}
     assert len(sampled) <= 403
+    assert language.sample("THE OLD WEIR\nOF ROME", 100) == "the old weir of rome"
+    assert language.sample("The Old WEIR", 100) == "The Old WEIR"
     mostly_german = document("Home | News | Sport | Read more about the weather\n" + GERMAN * 50)
     assert isinstance(language.build(language.Config())(mostly_german), Drop)
 
