@@ -8,8 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.clean import quality
 from pipeline.clean.characters import CLOSERS, FLAGS, JOINERS, STOPS, TERMINALS, UNSPACED
+from pipeline.clean.run import CleanConfig, build
+from pipeline.clean.verdict import Drop, Replace
 from pipeline.clean.words import ABBREVIATIONS, SPLITTER, hash_word, locate, split, split_by
+from pipeline.core.schema import Document
 
 
 def words(text: str) -> list[str]:
@@ -193,3 +197,51 @@ def test_every_character_is_of_one_kind() -> None:
     bits = {"letter": 1, "alone": 2, "space": 4, "mark": 8, "other": 16}
     expected = np.fromiter((bits[kind(chr(code))] for code in range(0x110000)), np.uint16, 0x110000)
     assert np.array_equal(FLAGS & 31, expected)
+
+
+SHAPES = [
+    "x",
+    "a ",
+    "\x00",
+    "\x00 ",
+    ".",
+    ". ",
+    "日",
+    "\n",
+    " ",
+    "-",
+    "a-",
+    "a'",
+    "é",
+    "\u0301",
+    "😀",
+    "a\n\n",
+    "J. ",
+    "。",
+]
+
+
+def num_array_bytes(text: str) -> int:
+    """What the pieces of a text hold, and what is derived from them."""
+    pieces = split(text)
+    held = (pieces.data, pieces.words, pieces.lines, pieces.sentences, pieces.paragraphs)
+    return sum(part.nbytes for part in (*held, pieces.lengths, pieces.hashes, pieces.firsts))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hostile_shapes_take_memory_in_proportion(shape: str) -> None:
+    """One line, one word, one letter words, nothing but marks or NUL or white space: so many bytes per byte."""
+    small, large = (num_array_bytes(shape * times) for times in (3_000, 30_000))
+    assert large <= 10 * small + 100
+    assert large <= 40 * len((shape * 30_000).encode())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_rule_has_a_verdict_on_hostile_shapes(shape: str) -> None:
+    config = CleanConfig.model_validate({"filters": ["unicode", "language", "boilerplate", "quality", "repetition"]})
+    for times in (1, 100, 50_000):
+        text = shape * times
+        document = Document(b"0" * 16, "test", "key", "file:0", text)
+        for filter in build(config):
+            assert isinstance(filter(document), Drop | Replace | None)
+        assert isinstance(quality.check(split(text), quality.Config()), Drop)
