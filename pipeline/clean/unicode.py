@@ -38,15 +38,13 @@ _ASCII_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\n|\Z)")  # looking behind: linear in long runs
 _BLANK_LINES = re.compile(r"\n{4,}")
 # quotes, widths and HTML are the author's; the rest of ftfy's work is done below, or once for the whole text
-_FTFY = TextFixerConfig(
+FTFY = TextFixerConfig(
     unescape_html=False, uncurl_quotes=False, fix_character_width=False, normalization=None, explain=False,
     remove_terminal_escapes=True, fix_line_breaks=False, remove_control_chars=False,
 )  # fmt: skip
 # ftfy looks at lines, for 30 us each. Only such a line it can change: with two neighbours of what mojibake is made of,
 # one of its few lone signs, an escape, a ligature, half a surrogate pair
-_SUSPECT = re.compile(
-    "[\x1b\x80-\x9fÂÃŒœĲĳŉǄ-ǌǱ-ǳ\ud800-\udfff\ufb00-\ufb06\ufffd]|[\xa0-\u25ff\uf8ff]{2}|[\xa0-\u25ff] [\xa0-\u25ff]"
-)
+_SUSPECT = re.compile("[\x1b\x80-\x9fÂÃŒœĲĳŉǄ-ǌǱ-ǳ\ud800-\udfff\ufb00-\ufb06\ufffd]|[\xa0-\u25ff\uf8ff]{2}")
 
 
 class Config(PluginConfig):
@@ -69,12 +67,12 @@ def repair(text: str) -> str:
     if text.isascii():
         text = _ASCII_INVISIBLE.sub("", text)
     else:
-        text = _REPLACED.sub(lambda found: found[0].translate(_TABLE), _without_mojibake(text))
+        text = _REPLACED.sub(lambda found: found[0].translate(_TABLE), without_mojibake(text))
         text = unicodedata.normalize("NFC", text)
     return _BLANK_LINES.sub("\n\n\n", _TRAILING.sub("", text))
 
 
-def _without_mojibake(text: str) -> str:
+def without_mojibake(text: str) -> str:
     """ftfy's work on the lines that may need it."""
     parts: list[str] = []
     done = 0
@@ -82,6 +80,6 @@ def _without_mojibake(text: str) -> str:
         if found.start() >= done:
             start = max(done, text.rfind("\n", done, found.start()) + 1)
             end = text.find("\n", start) + 1 or len(text)
-            parts += [text[done:start], fix_text(text[start:end], _FTFY)]
+            parts += [text[done:start], fix_text(text[start:end], FTFY)]
             done = end
     return "".join(parts) + text[done:]

@@ -4,6 +4,9 @@ import socket
 from typing import Any
 
 import pytest
+from ftfy import fix_text
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.clean import boilerplate, language, pii, unicode
 from pipeline.clean.verdict import Drop, Replace, Verdict
@@ -41,6 +44,41 @@ def test_unicode_repairs(text: str, repaired: str) -> None:
     verdict = replaced(unicode.build(unicode.Config())(document(text)))
     assert (verdict.document.text, verdict.edit) == (repaired, "unicode")
     assert unicode.repair(repaired) == repaired
+
+
+MOJIBAKE = [
+    text.encode().decode(encoding, "replace")
+    for text in ("é", "“", "’", "…", " à", "ß", "Ж", "ή", "日", "🙂", "\u00a0", "ﬁ")
+    for encoding in ("latin-1", "cp1252", "mac_roman", "cp1251", "cp1253", "cp437")
+] + [
+    "\n",
+    " ",
+    "a",
+    "Z",
+    "œ",
+    "Â",
+    "à ",
+    "ж",
+    "é",
+    "€",
+    "“",
+    "”",
+    "’",
+    "½",
+    "°",
+    "│",
+    "\x1b[0m",
+    "ﬀ",
+    "Ĳ",
+    "\ufffd",
+    "日",
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(MOJIBAKE) | st.characters(max_codepoint=0x2600)).map("".join))
+def test_lines_that_ftfy_is_spared_are_those_it_leaves(text: str) -> None:
+    assert unicode.without_mojibake(text) == fix_text(text, unicode.FTFY)
 
 
 @pytest.mark.parametrize(
