@@ -29,7 +29,7 @@ from tests.sources.reading import read_all
 
 FILTERS = ("language", "quality", "repetition", "fineweb", "pii")
 PAGE_CHARS = 4000
-ROUNDS = 3
+ROUNDS = 5
 
 
 class LanguageBlock(BaseFilter):
