@@ -1,4 +1,4 @@
-"""Unicode, language, boilerplate, personal data: each rule on both sides of its edge."""
+"""Unicode, language, boilerplate: each rule on both sides of its edge."""
 
 import socket
 from typing import Any
@@ -8,7 +8,7 @@ from ftfy import fix_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.clean import boilerplate, language, pii, unicode
+from pipeline.clean import boilerplate, language, unicode
 from pipeline.clean.verdict import Drop, Replace, Verdict
 from pipeline.core.schema import Document
 
@@ -150,35 +150,3 @@ def test_boilerplate_lines(line: str) -> None:
 )  # fmt: skip
 def test_text_is_not_boilerplate(line: str) -> None:
     assert not boilerplate.is_boilerplate(line)
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("Write to jane.doe+x@mail.example.com.", "Write to [EMAIL]."),
-        ("<a_b@example.org>, o'neil@x.co.uk", "<[EMAIL]>, [EMAIL]"),
-        ("Call +1 415 555 0100 or (415) 555-0100.", "Call [PHONE] or [PHONE]."),
-        ("415-555-0100, +44 20 7946 0958; +4930123456", "[PHONE], [PHONE]; [PHONE]"),
-        ("from 203.0.113.9, 8.8.8.8.", "from [IP], [IP]."),
-    ],
-)
-def test_personal_data_is_masked(text: str, masked: str) -> None:
-    verdict = replaced(pii.build(pii.Config())(document(text)))
-    assert (verdict.document.text, verdict.edit) == (masked, "pii")
-    assert pii.mask(masked, pii.Config()) == masked
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["@decorator and a @ b, user@localhost", "127.0.0.1 10.0.0.1 192.168.1.1 172.16.0.1 0.0.0.0 255.255.255.0",
-     "version 1.2.3.4.5, 1.2.3, 256.1.1.1", "in 1914-1918 and 2020-01-02, 1,000,000", "3.14159265358979",
-     "pages 123-456, ISBN 978-3-16-148410-0", "+12 points", "x = 4155550100"],
-)  # fmt: skip
-def test_other_numbers_are_not(text: str) -> None:
-    assert pii.build(pii.Config())(document(text)) is None
-
-
-def test_pii_kinds_can_be_left_out() -> None:
-    text = "a@b.example 8.8.8.8 +1 415 555 0100"
-    assert pii.mask(text, pii.Config(email=False)) == "a@b.example [IP] [PHONE]"
-    assert pii.mask(text, pii.Config(phone=False, ip=False)) == "[EMAIL] 8.8.8.8 +1 415 555 0100"
