@@ -1,4 +1,4 @@
-"""What a filter says about a document.
+"""What a filter says about a document, and what a chain of filters makes of it.
 
 pipeline/clean/NAME.py holds
     class Config(PluginConfig)                    its thresholds, with their source in the module's docstring
@@ -7,9 +7,14 @@ pipeline/clean/NAME.py holds
 None                       keep it as it is
 Replace(document, edit)    keep this instead; `edit` names the rule if the text changed, "" if only facts did
 Drop(reason, detail)       drop it
+
+Two more functions, for those that need them:
+    def inputs(config) -> dict[str, str]          files a verdict depends on, and their hashes, for the fingerprint
+    def survey(config, documents, path) -> None   a first pass, per split, over the documents that reach the filter
+    def merge(config, paths, out) -> None         all splits' surveys into one file; then it is `build(config, out)`
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.schema import Document
@@ -30,3 +35,33 @@ class Drop:
 
 Verdict = Drop | Replace | None
 Filter = Callable[[Document], Verdict]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the filters made of a document."""
+
+    document: Document
+    """As edited, up to the filter that dropped it."""
+    edits: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    drop: Drop | None = None
+
+
+def decide(document: Document, filters: Sequence[Filter]) -> Outcome:
+    """An edit is seen by the next filter, a drop ends it; a text that edits have emptied is dropped."""
+    edits: list[str] = []
+    details: list[str] = []
+    for filter in filters:
+        verdict = filter(document)
+        if verdict is None:
+            continue
+        if isinstance(verdict, Drop):
+            return Outcome(document, tuple(edits), tuple(details), verdict)
+        document = verdict.document
+        edits += [verdict.edit] * bool(verdict.edit)
+        details += [verdict.detail] * bool(verdict.detail)
+        if not document.text.strip():
+            drop = Drop("empty", f"nothing left after {'+'.join(edits) or 'reading'}")
+            return Outcome(document, tuple(edits), tuple(details), drop)
+    return Outcome(document, tuple(edits), tuple(details))

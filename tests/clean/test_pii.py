@@ -113,7 +113,7 @@ def test_time_is_linear_in_hostile_text(unit: str) -> None:
 def test_recall_and_precision_on_labelled_sentences(real_data: Path) -> None:
     with gzip.open(real_data / "filters/pii_synth_dataset_v2.json.gz") as file:
         records: list[dict[str, Any]] = json.load(file)
-    wanted = {kind: 0 for kind in KINDS.values()}
+    wanted = dict.fromkeys(KINDS.values(), 0)
     found, wrong = dict(wanted), dict(wanted)
     for record in records:
         text = record["full_text"]

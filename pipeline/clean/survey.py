@@ -1,0 +1,80 @@
+"""First passes: what a filter must know of the whole input before it can judge one document.
+
+A filter with `survey` and `merge` (verdict.py) is given, split by split, the documents that reach it: those that the
+filters before it have kept, as they have edited them. What it wrote is merged once, into one file that its `build` is
+given. Surveys lie in the stage's scratch folder and are resumed split by split, like the stage itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.clean.verdict import Filter, decide
+from pipeline.core.manifest import committed_files
+from pipeline.core.plugins import PluginConfig, load
+from pipeline.core.schema import Document
+from pipeline.core.shard_map import Counts, Split, Workers
+from pipeline.core.tables import DOCUMENTS_FILE, read_documents
+
+PACKAGE = "pipeline.clean"
+MERGED, SURVEY = "merged", "survey"
+
+Surveys = Mapping[int, Path]  # position of a filter -> what its survey was merged into
+
+
+def build_filters(sections: Sequence[PluginConfig], surveys: Surveys) -> list[Filter]:
+    """Filters in order, each with its survey."""
+    return [
+        load(PACKAGE, section.name).build(section, *([surveys[position]] if position in surveys else []))
+        for position, section in enumerate(sections)
+    ]
+
+
+def take(sections: Sequence[PluginConfig], files: Sequence[Path], scratch: Path, workers: Workers) -> Surveys:
+    """All surveys, each over what the filters before it leave."""
+    surveys: dict[int, Path] = {}
+    for position, section in enumerate(sections):
+        plugin = load(PACKAGE, section.name)
+        if hasattr(plugin, "survey"):
+            out = scratch / f"{position}-{section.name}"
+            tasks = [SurveyTask(tuple(sections[: position + 1]), dict(surveys), path) for path in files]
+            splits = [Split(task.path.name.removesuffix(DOCUMENTS_FILE), task, task.path.stat().st_size)
+                      for task in tasks]  # fmt: skip
+            workers.map(survey_split, splits, out, label=f"clean: {section.name}")
+            plugin.merge(section, committed_files(out, f".{SURVEY}"), out / MERGED)
+            surveys[position] = out / MERGED
+    return surveys
+
+
+@dataclass(frozen=True)
+class SurveyTask:
+    sections: tuple[PluginConfig, ...]
+    """The filter that surveys is the last one."""
+    surveys: Surveys
+    path: Path
+
+
+def survey_split(task: SurveyTask, folder: Path) -> Counts:
+    """Runs in the worker."""
+    *before, section = task.sections
+    documents = reaching(read_documents(task.path), build_filters(before, task.surveys))
+    load(PACKAGE, section.name).survey(section, documents, folder / SURVEY)
+    return {}
+
+
+def reaching(documents: Iterator[Document], filters: Sequence[Filter]) -> Iterator[Document]:
+    for document in documents:
+        outcome = decide(document, filters)
+        if outcome.drop is None:
+            yield outcome.document
+
+
+def inputs(sections: Sequence[PluginConfig]) -> dict[str, Any]:
+    """Files that filters read, and their hashes."""
+    found: dict[str, Any] = {}
+    for section in sections:
+        plugin = load(PACKAGE, section.name)
+        if hasattr(plugin, "inputs"):
+            found |= plugin.inputs(section)
+    return found
