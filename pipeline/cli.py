@@ -23,6 +23,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+recipe = typer.Typer(
+    help="Named, pinned lists of filters. `penstock recipe COMMAND --help` shows an example.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, e.g. configs/data/sample.yaml")]
 Settings = Annotated[list[str], typer.Option("--set", help="Override a key of the config: a.b=c (repeatable)")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write")]
@@ -228,6 +234,64 @@ def explain(
             typer.echo(f"  {entry['stage']:<8} {entry['verdict']:<8} {entry['reason']}  {entry['detail']}".rstrip())
 
 
+@recipe.command("list")
+def recipe_list(as_json: AsJson = False) -> None:
+    """The recipes that are shipped, and what they are.
+
+    Example: penstock recipe list
+    """
+    from pipeline.clean import recipe as recipes
+
+    found = {name: recipes.about(name) for name in recipes.names()}
+    if as_json:
+        _print_json(found)
+        return
+    for name, about in found.items():
+        typer.echo(f"{name:<12} {about}")
+
+
+@recipe.command("show")
+def recipe_show(
+    name: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file with a `clean` section")],
+    as_json: AsJson = False,
+) -> None:
+    """Every filter of a recipe with all of its thresholds.
+
+    Example: penstock recipe show fineweb
+    """
+    from pipeline.clean import recipe as recipes
+
+    chosen = recipes.read(name)
+    if as_json:
+        _print_json(chosen.model_dump(mode="json"))
+        return
+    typer.echo(f"recipe {chosen.recipe or name}, pin {chosen.pin or 'none'}")
+    for section in chosen.filters:
+        settings = section.model_dump(mode="json", exclude={"name"})
+        typer.echo(f"{section.name:<12} {', '.join(f'{key} {json.dumps(value)}' for key, value in settings.items())}")
+
+
+@recipe.command("diff")
+def recipe_diff(
+    first: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file with a `clean` section")],
+    second: Annotated[str, typer.Argument(help="Another one")],
+    data: Annotated[Path, typer.Option(help="A prepare folder, or any folder of documents files")],
+    sample: Annotated[int, typer.Option(min=1, help="How many documents")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Which documents flip between two recipes, by the rule that drops them.
+
+    Example: penstock recipe diff fineweb c4 --data build/data --sample 200
+    """
+    from pipeline.clean import compare, recipe
+
+    found = compare.compare((first, second), (recipe.read(first), recipe.read(second)), data, sample)
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        compare.print_comparison(found)
+
+
 @app.command()
 def demo(
     out: Out,
@@ -240,6 +304,9 @@ def demo(
     from pipeline.demo import run
 
     run(out, fresh=fresh)
+
+
+app.add_typer(recipe, name="recipe")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.processes import ROOT, penstock, started, wait_for
 
 VERBS = ["doctor", "sample", "prepare", "plan", "pretrain", "export", "finetune", "evaluate", "generate", "verify",
-         "explain", "demo"]  # fmt: skip
+         "explain", "demo", "recipe"]  # fmt: skip
 
 
 def test_help_answers_in_half_a_second() -> None:
@@ -31,9 +31,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS[:-1], "recipe list", "recipe show", "recipe diff"])
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    shown = penstock(verb, "--help")
+    shown = penstock(*verb.split(), "--help")
     assert shown.returncode == 0
     assert "Example: " in shown.stdout
 

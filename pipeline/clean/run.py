@@ -6,13 +6,15 @@
 4. ledger: one row per document: kept, edited (names of the edits joined by "+") or dropped (reason, score)
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from pipeline.clean.survey import PACKAGE, Surveys, build_filters, inputs, take
 from pipeline.clean.verdict import Filter, decide
@@ -39,10 +41,34 @@ class CleanConfig(Config):
     )
     """Filters in order: names, or mappings with `name` and the filter's own thresholds."""
 
+    recipe: str = ""
+    """Name of a pinned recipe that `filters` are (see recipe.py); changes nothing."""
+
+    pin: str = ""
+    """What the recipe's filters and the splitter hash to; another hash is refused."""
+
+    @model_validator(mode="after")
+    def _is_as_pinned(self) -> "CleanConfig":
+        found = pin_of(self.filters)
+        if (self.recipe or self.pin) and self.pin != found:
+            raise ValueError(
+                f"recipe '{self.recipe}' is pinned to '{self.pin}', but its filters and splitter are now '{found}'; "
+                f"give what was changed a name of its own and that pin, or set both to ''"
+            )
+        return self
+
+
+def pin_of(filters: Sequence[PluginConfig]) -> str:
+    """12 hex digits over every threshold, defaults included, and the splitter but for its Unicode version, which is
+    Python's."""
+    said = [SPLITTER.split()[0], [section.model_dump(mode="json") for section in filters]]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
 
 def run(config: CleanConfig, documents: Path, root: Path, workers: Workers) -> Path:
     """The finished folder of the stage; `documents` is the finished folder of the stage before."""
-    section = config.model_dump(mode="json") | {"splitter": SPLITTER, "inputs": inputs(config.filters)}
+    section = config.model_dump(mode="json", include={"filters"})
+    section |= {"splitter": SPLITTER, "inputs": inputs(config.filters)}
     files = committed_files(documents, DOCUMENTS_FILE)
 
     def body(folder: Path) -> dict[str, Any]:

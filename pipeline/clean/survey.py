@@ -5,7 +5,7 @@ filters before it have kept, as they have edited them. What it wrote is merged o
 given. Surveys lie in the stage's scratch folder and are resumed split by split, like the stage itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,19 @@ def take(sections: Sequence[PluginConfig], files: Sequence[Path], scratch: Path,
     return surveys
 
 
+def take_here(sections: Sequence[PluginConfig], documents: Sequence[Document], scratch: Path) -> Surveys:
+    """The same over a few documents, in this process."""
+    surveys: dict[int, Path] = {}
+    for position, section in enumerate(sections):
+        plugin = load(PACKAGE, section.name)
+        if hasattr(plugin, "survey"):
+            paths = [scratch / f"{position}-{name}" for name in (SURVEY, MERGED)]
+            plugin.survey(section, reaching(documents, build_filters(sections[:position], surveys)), paths[0])
+            plugin.merge(section, paths[:1], paths[1])
+            surveys[position] = paths[1]
+    return surveys
+
+
 @dataclass(frozen=True)
 class SurveyTask:
     sections: tuple[PluginConfig, ...]
@@ -63,7 +76,7 @@ def survey_split(task: SurveyTask, folder: Path) -> Counts:
     return {}
 
 
-def reaching(documents: Iterator[Document], filters: Sequence[Filter]) -> Iterator[Document]:
+def reaching(documents: Iterable[Document], filters: Sequence[Filter]) -> Iterator[Document]:
     for document in documents:
         outcome = decide(document, filters)
         if outcome.drop is None:
