@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clean import compare, recipe
+from pipeline.clean import compare, page, recipe
 from pipeline.clean.run import CleanConfig, pin_of
+from pipeline.core import plugins
 from pipeline.core.config import load
 from pipeline.core.errors import ConfigError, UserError
 from pipeline.core.schema import Document
@@ -114,3 +115,22 @@ def test_a_prepare_folder_is_compared_at_its_sources(prepared: Path) -> None:
     found = compare.compare(("gopher", "c4"), (recipe.read("gopher"), recipe.read("c4")), prepared, 50)
     assert found.num_documents == 50
     assert found.flips
+
+
+# ---- docs/filters.md ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    """If it is not: python -m pipeline.clean.page"""
+    assert page.PAGE.read_text(encoding="utf-8") == page.write()
+
+
+def test_every_reason_in_the_code_is_on_the_page() -> None:
+    filters = {name: plugins.load("pipeline.clean", name) for name in plugins.names("pipeline.clean")}
+    listed = set(page.reasons({name: module.__doc__ or "" for name, module in filters.items()}))
+    for name, module in filters.items():
+        for reason in page.reasons_in(Path(module.__file__ or "").read_text(encoding="utf-8")):
+            assert any(known.startswith(reason) for known, owner in listed if owner == name), (name, reason)
+    assert ("gopher_short", "quality") in listed
+    assert ("unicode", "unicode") in listed
+    assert list(page.reasons_in('Drop("a", "b"); Drop(f"c_{d}e"); Keep("f")')) == ["a", "c_"]
