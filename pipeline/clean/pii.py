@@ -61,15 +61,17 @@ def build(config: Config) -> Filter:
 
 def mask(text: str, config: Config) -> str:
     data = bytearray(text.encode())
-    places = number_places(np.frombuffer(data, dtype=np.uint8)).tolist()
+    numbers, addresses = number_places(data)
+    if not numbers and not addresses and "@" not in text:
+        return text
     found: list[tuple[Place, bytes]] = []
     # in this order: what a kind has found is blanked for the next, so a card is no phone number
     for wanted, search, placeholder in (
         (config.email, emails, b"[EMAIL]"),
-        (config.iban, partial(ibans, places=places), b"[IBAN]"),
-        (config.card, partial(cards, places=places), b"[CARD]"),
-        (config.ip, partial(ips, places=places), b"[IP]"),
-        (config.phone, partial(phones, places=places), b"[PHONE]"),
+        (config.iban, partial(ibans, places=numbers), b"[IBAN]"),
+        (config.card, partial(cards, places=numbers), b"[CARD]"),
+        (config.ip, partial(ips, places=addresses), b"[IP]"),
+        (config.phone, partial(phones, places=numbers), b"[PHONE]"),
     ):
         for start, end in search(data) if wanted else ():
             found.append(((start, end), placeholder))
@@ -106,12 +108,20 @@ def emails(data: bytearray) -> Iterator[Place]:
 
 GAP, BEFORE, AFTER = 3, 24, 36  # bytes: between digits of one number; looked at around them (the longest IBAN is 34)
 MIN_DIGITS, MIN_DOTS, MIN_COLONS = 7, 3, 2
+NUMBER, ADDRESS = 1, 2
+
+
+def number_places(data: bytearray) -> tuple[list[list[int]], list[list[int]]]:
+    """Around digits that may be a phone or account number, and around those that may be an IP address."""
+    places = _digit_places(np.frombuffer(data, dtype=np.uint8)).tolist()
+    numbers, addresses = ([place[:2] for place in places if place[2] & kind] for kind in (NUMBER, ADDRESS))
+    return numbers, addresses
 
 
 @kernel
-def number_places(data):  # type: ignore[no-untyped-def]
-    """uint8 [n] -> int64 [k, 2]: apart, in order, around digits that may be a phone number, an address, an account."""
-    places = np.empty((len(data) // MIN_DIGITS + 1, 2), dtype=np.int64)
+def _digit_places(data):  # type: ignore[no-untyped-def]
+    """uint8 [n] -> int64 [k, 3]: first byte, end and what may be there; apart and in order."""
+    places = np.empty((len(data) // MIN_DIGITS + 1, 3), dtype=np.int64)
     count = at = 0
     while at < len(data):
         if not 48 <= data[at] <= 57:
@@ -127,12 +137,14 @@ def number_places(data):  # type: ignore[no-untyped-def]
             dots += data[at] == 46
             colons += data[at] == 58
         at += 1
-        if digits >= MIN_DIGITS or dots >= MIN_DOTS or colons >= MIN_COLONS:
+        kind = NUMBER * (digits >= MIN_DIGITS) + ADDRESS * (dots >= MIN_DOTS or colons >= MIN_COLONS)
+        if kind:
             first, end = max(0, start - BEFORE), min(len(data), last + AFTER)
             if count and first <= places[count - 1, 1]:
                 places[count - 1, 1] = end
+                places[count - 1, 2] |= kind
             else:
-                places[count, 0], places[count, 1] = first, end
+                places[count] = first, end, kind
                 count += 1
     return places[:count]
 
@@ -250,7 +262,10 @@ def phones(data: bytearray, places: list[list[int]]) -> Iterator[Place]:
 
 
 def num_digits(number: bytes) -> int:
-    return sum(48 <= byte <= 57 for byte in number)
+    return len(number.translate(None, _NO_DIGITS))
+
+
+_NO_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
 
 
 def _matches(pattern: re.Pattern[bytes], data: bytearray, places: list[list[int]]) -> Iterator[re.Match[bytes]]:

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,10 +134,10 @@ def test_recall_and_precision_on_labelled_sentences(real_data: Path) -> None:
 def spans(text: str) -> list[tuple[str, int, int]]:
     """Kind, first and last character of everything that is masked."""
     data = bytearray(text.encode())
-    places = pii.number_places(np.frombuffer(data, dtype=np.uint8)).tolist()
+    numbers, addresses = pii.number_places(data)
     found = [("email", *place) for place in pii.emails(data)]
     for kind in ("iban", "card", "ip", "phone"):
-        for start, end in getattr(pii, f"{kind}s")(data, places):
+        for start, end in getattr(pii, f"{kind}s")(data, addresses if kind == "ip" else numbers):
             found.append((kind, start, end))
             data[start:end] = bytes(end - start)
     return [
