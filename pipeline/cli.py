@@ -23,6 +23,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+ledger = typer.Typer(
+    help="What became of all documents, as the ledger says. `penstock ledger COMMAND --help` shows an example.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
 recipe = typer.Typer(
     help="Named, pinned lists of filters. `penstock recipe COMMAND --help` shows an example.",
     no_args_is_help=True,
@@ -32,6 +38,7 @@ recipe = typer.Typer(
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, e.g. configs/data/sample.yaml")]
 Settings = Annotated[list[str], typer.Option("--set", help="Override a key of the config: a.b=c (repeatable)")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write")]
+Data = Annotated[Path, typer.Argument(help="A prepare folder, or one of its stages, finished or not")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables")]
 
 
@@ -76,7 +83,7 @@ def prepare(config: ConfigFile, out: Out, settings: Settings = [], as_json: AsJs
 
     summary = stage.prepare(load(stage.PrepareConfig, config, settings), out)
     if as_json:
-        _print_json(summary)
+        _print_json(summary.model_dump(mode="json"))
     else:
         stage.print_summary(summary)
 
@@ -212,26 +219,72 @@ def verify(
 @app.command()
 def explain(
     kind: Annotated[str, typer.Argument(help="doc")],
-    name: Annotated[str, typer.Argument(help="A document's id (hex), page title, book file or URL")],
-    data: Annotated[Path, typer.Option(help="A prepare folder")],
+    name: Annotated[str, typer.Argument(help="A document's id (hex, or how it begins), title, URL or file")],
+    data: Annotated[Path, typer.Option(help="A prepare folder, or one of its stages")],
     as_json: AsJson = False,
 ) -> None:
-    """The life of a document: every stage's verdict and its reason.
+    """The life of a document: where it lies, each stage's verdict and reason, what was edited, what survived it.
 
     Example: penstock explain doc 001-the-engineer-s-reader-volume-1.txt --data build/data
     """
-    from pipeline.prepare import explain_document
+    from dataclasses import asdict
+
+    from pipeline.report import document
 
     if kind != "doc":
         raise UserError(f"explain {kind}: this version explains doc")
-    lives = explain_document(data, name)
+    lives = document.explain(data, name)
     if as_json:
-        _print_json(lives)
-        return
-    for doc_id, entries in lives.items():
-        typer.echo(f"{doc_id}  {entries[0]['source']}: {entries[0]['key']}")
-        for entry in entries:
-            typer.echo(f"  {entry['stage']:<8} {entry['verdict']:<8} {entry['reason']}  {entry['detail']}".rstrip())
+        _print_json([asdict(life) for life in lives])
+    else:
+        document.show(lives)
+
+
+@ledger.command("summary")
+def ledger_summary(
+    data: Data,
+    html: Annotated[Path | None, typer.Option(help="Also draw it: one HTML file to write")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Per source: documents and MB in, what each rule dropped, in stage order, what is kept.
+
+    Example: penstock ledger summary build/data --html build/ledger.html
+    """
+    from dataclasses import asdict
+
+    from pipeline.report import page, waterfall
+
+    summary = waterfall.summarise(data)
+    if html is not None:
+        page.write(summary, html)
+    if as_json:
+        _print_json(asdict(summary))
+    else:
+        waterfall.show(summary)
+
+
+@ledger.command("sample")
+def ledger_sample(
+    data: Data,
+    reason: Annotated[str, typer.Option(help="A reason of the ledger, e.g. gopher_short, near_duplicate, pii")],
+    source: Annotated[str | None, typer.Option(help="Of this source only")] = None,
+    num: Annotated[int, typer.Option(min=1, help="How many")] = 5,
+    seed: Annotated[int, typer.Option(help="Another seed draws others")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Random documents that a rule drops or edits, as they were before, with kept text beside them.
+
+    Example: penstock ledger sample build/data --reason gopher_short --num 3
+    """
+    from dataclasses import asdict
+
+    from pipeline.report import examples
+
+    drawn = examples.draw(data, reason, source, num, seed)
+    if as_json:
+        _print_json([asdict(example) for example in drawn])
+    else:
+        examples.show(drawn)
 
 
 @recipe.command("list")
@@ -306,6 +359,7 @@ def demo(
     run(out, fresh=fresh)
 
 
+app.add_typer(ledger, name="ledger")
 app.add_typer(recipe, name="recipe")
 
 

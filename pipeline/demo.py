@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.errors import PenstockError, UnhealthyNode, UserError
+from pipeline.prepare import SUMMARY, Summary
 from pipeline.train.metrics import EVENTS, METRICS
 from pipeline.train.metrics import read as read_records
 
@@ -210,12 +211,13 @@ def _sample_figures(sample: Path) -> str:
 
 
 def _prepare_figures(data: Path) -> str:
-    summary = _read(data / "summary.json")
-    sources, planted = summary["sources"].values(), summary["planted"].values()
-    tokens = sum(row["tokens"] for split in summary["tokens"]["splits"].values() for row in split.values())
+    summary = Summary.model_validate_json((data / SUMMARY).read_bytes())
+    sources, planted = summary.sources, summary.planted.values()
+    tokens = sum(row["tokens"] for split in summary.tokens["splits"].values() for row in split.values())
     return (
-        f"{sum(s['in'] for s in sources):,} documents in, {sum(s['kept'] for s in sources):,} kept, {tokens:,} tokens; "
-        f"planted: {sum(row['found'] for row in planted)} of {sum(row['planted'] for row in planted)} found"
+        f"{sum(flow.documents_in for flow in sources):,} documents in, "
+        f"{sum(flow.documents_kept for flow in sources):,} kept, {tokens:,} tokens; "
+        f"planted: {sum(row.found for row in planted)} of {sum(row.planted for row in planted)} found"
     )
 
 

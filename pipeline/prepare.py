@@ -10,20 +10,19 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.clean.run import CleanConfig
 from pipeline.clean.run import run as clean
 from pipeline.core.config import Config
-from pipeline.core.errors import ArtifactError, UserError
+from pipeline.core.errors import UserError
 from pipeline.core.files import checksum, exclusive, write_json
-from pipeline.core.ledger import Ledger
+from pipeline.core.ledger import Flow, Ledger
 from pipeline.core.manifest import (
     MANIFEST,
     Manifest,
@@ -47,7 +46,7 @@ from pipeline.tokenizer.run import run as tokenizer
 
 logger = logging.getLogger(__name__)
 
-STAGES_WITH_LEDGER = ("sources", "clean", "dedup", "shards")
+SUMMARY = "summary.json"
 TRUTH, SAMPLE = "truth.jsonl", "sample.json"  # of `penstock sample`: what is planted; that it is one
 
 
@@ -63,14 +62,33 @@ class PrepareConfig(Config):
     """Ray workers of one CPU each; default: as many as this process may use. Does not change the output."""
 
 
-def prepare(config: PrepareConfig, out: Path) -> dict[str, Any]:
-    """All stages, done; returns the summary. Raises UserError for bad input, SplitsFailed for our bugs."""
-    _require_folder(out)
+class Planted(BaseModel, frozen=True):
+    """Documents of one kind that the sample holds on purpose."""
+
+    planted: int
+    found: int
+    missed: tuple[str, ...]
+
+
+class Summary(BaseModel, frozen=True):
+    """OUT/summary.json."""
+
+    out: Path
+    sources: tuple[Flow, ...]
+    tokens: dict[str, Any]  # `counts` of the shards' manifest
+    tokenizer: dict[str, Any]  # `counts` of the tokenizer's manifest
+    planted: dict[str, Planted]  # by kind; empty unless the input is the sample
+    seconds: dict[str, float]  # of each stage
+
+
+def prepare(config: PrepareConfig, out: Path) -> Summary:
+    """All stages, done. Raises UserError for bad input, SplitsFailed for our bugs."""
+    _refuse_others(out)
     with exclusive(out):
         return _prepare(config, out)
 
 
-def _prepare(config: PrepareConfig, out: Path) -> dict[str, Any]:
+def _prepare(config: PrepareConfig, out: Path) -> Summary:
     folders: dict[str, Path] = {}
     seconds: dict[str, float] = {}
 
@@ -89,41 +107,15 @@ def _prepare(config: PrepareConfig, out: Path) -> dict[str, Any]:
         unique = stage("dedup", lambda: dedup(config.dedup, cleaned, out, workers))
         model = stage("tokenizer", lambda: tokenizer(config.tokenizer, unique, out))
         stage("shards", lambda: shards(config.shards, unique, model, out, workers))
-    summary = _summary(config, out, folders) | {"seconds": {name: round(s, 1) for name, s in seconds.items()}}
-    write_json(out / "summary.json", summary)
+    summary = _summary(config, out, folders, seconds)
+    write_json(out / SUMMARY, summary.model_dump(mode="json"))
     _write_manifest(out, folders)
     return summary
 
 
-def stage_folders(data: Path) -> dict[str, Path]:
-    """Stage name -> folder of a finished prepare folder; raises ArtifactError."""
-    manifest = read_manifest(data)
-    if manifest.stage != "prepare" or not manifest.counts.get("stages"):
-        raise ArtifactError(f"{data} is a {manifest.stage}, not the output folder of penstock prepare")
-    return {name: data / folder for name, folder in manifest.counts["stages"].items()}
-
-
-def explain_document(data: Path, name: str) -> dict[str, list[dict[str, Any]]]:
-    """Id in hex -> verdicts, stage by stage, of every document that `name` may mean."""
-    ledger = _ledger(stage_folders(data))
-    found = ledger.find(name)
-    if not found:
-        raise UserError(
-            f"no document '{name}' in the ledger of {data} (an id in hex, a page title, a book file or a URL)"
-        )
-    return {
-        doc_id.hex(): [asdict(entry) | {"doc_id": doc_id.hex()} for entry in ledger.entries(doc_id)] for doc_id in found
-    }
-
-
-def _ledger(folders: dict[str, Path]) -> Ledger:
-    return Ledger({name: folders[name] for name in STAGES_WITH_LEDGER})
-
-
-def _require_folder(out: Path) -> None:
+def _refuse_others(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
-    out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST).exists() and read_manifest(out).stage != "prepare":
         raise UserError(f"--out {out} holds a {read_manifest(out).stage}; name another folder")
 
@@ -142,54 +134,40 @@ def _write_manifest(out: Path, folders: dict[str, Path]) -> None:
 # ---- what the run did, for people ------------------------------------------------------------------------------
 
 
-def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path]) -> dict[str, Any]:
-    rows = _ledger(folders).summary()
-    per_source: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        source = per_source.setdefault(
-            row["source"], {"in": 0, "bytes_in": 0, "kept": 0, "bytes_kept": 0, "dropped": {}, "errors": 0}
-        )
-        if row["stage"] == STAGES_WITH_LEDGER[0]:
-            source["in"] += row["documents"]
-            source["bytes_in"] += row["bytes"]
-        if row["verdict"] == "dropped":
-            source["dropped"][row["reason"]] = source["dropped"].get(row["reason"], 0) + row["documents"]
-            source["errors"] += row["documents"] if row["kind"] == "error" else 0
-        elif row["stage"] == STAGES_WITH_LEDGER[-1]:
-            source["kept"] += row["documents"]
-            source["bytes_kept"] += row["bytes"]
-    for name, source in per_source.items():
-        assert source["in"] == source["kept"] + sum(source["dropped"].values()), (name, source)
-    truth = config.input / TRUTH
-    return {
-        "out": str(out),
-        "sources": per_source,
-        "tokens": read_manifest(folders["shards"]).counts,
-        "tokenizer": read_manifest(folders["tokenizer"]).counts,
-        "planted": _planted(truth, folders) if (config.input / SAMPLE).exists() else None,
-    }
+def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path], seconds: dict[str, float]) -> Summary:
+    ledger = Ledger(folders)
+    planted = {}
+    if (config.input / SAMPLE).exists():
+        planted = _planted(config.input / TRUTH, ledger, folders["dedup"])
+    return Summary(
+        out=out,
+        sources=tuple(ledger.flows()),
+        tokens=read_manifest(folders["shards"]).counts,
+        tokenizer=read_manifest(folders["tokenizer"]).counts,
+        planted=planted,
+        seconds={name: round(s, 1) for name, s in seconds.items()},
+    )
 
 
-def print_summary(summary: dict[str, Any]) -> None:
+def print_summary(summary: Summary) -> None:
     console = Console()
     table = Table(title="Documents", title_justify="left")
     for column in ("source", "in", "MB in", "kept", "MB kept", "dropped, by reason"):
         table.add_column(column, justify="left" if column in ("source", "dropped, by reason") else "right")
-    for name, row in summary["sources"].items():
-        reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(row["dropped"].items(), key=lambda x: -x[1]))
-        megabytes = [f"{row[key] / 1e6:.2f}" for key in ("bytes_in", "bytes_kept")]
-        table.add_row(name, f"{row['in']:,}", megabytes[0], f"{row['kept']:,}", megabytes[1], reasons or "-")
+    for flow in summary.sources:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(flow.dropped().items(), key=lambda x: -x[1]))
+        table.add_row(flow.source, f"{flow.documents_in:,}", f"{flow.bytes_in / 1e6:.2f}", f"{flow.documents_kept:,}",
+                      f"{flow.bytes_kept / 1e6:.2f}", reasons or "-")  # fmt: skip
     console.print(table)
-    if summary["planted"]:
+    if summary.planted:
         planted = Table(title="Planted in the sample", title_justify="left")
         for column in ("what", "planted", "found", "missed"):
             planted.add_column(column, justify="left" if column in ("what", "missed") else "right")
-        for kind, row in summary["planted"].items():
-            missed = ", ".join(row["missed"]) or "-"
-            planted.add_row(kind, str(row["planted"]), str(row["found"]), missed)
+        for kind, row in summary.planted.items():
+            planted.add_row(kind, str(row.planted), str(row.found), ", ".join(row.missed) or "-")
         console.print(planted)
-    seconds = "  ".join(f"{name} {s:.0f} s" for name, s in summary["seconds"].items())
-    console.print(f"{seconds}\n{summary['out']}", highlight=False)
+    seconds = "  ".join(f"{name} {s:.0f} s" for name, s in summary.seconds.items())
+    console.print(f"{seconds}\n{summary.out}", highlight=False)
 
 
 # ---- the sample's planted documents ----------------------------------------------------------------------------
@@ -203,25 +181,26 @@ EXPECTED_REASON: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _planted(truth: Path, folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
+def _planted(truth: Path, ledger: Ledger, cleaned: Path) -> dict[str, Planted]:
     """Per kind of planted document: how many, how many the pipeline found, and the names of those it missed."""
-    fates = {(fate.source, fate.key): fate for fate in _ledger(folders).fates()}
-    result: dict[str, dict[str, Any]] = {}
+    fates = {(fate.source, fate.key): fate for fate in ledger.fates()}
+    found: dict[str, dict[str, bool]] = {}
     for line in truth.read_text(encoding="utf-8").splitlines():
         planted = json.loads(line)
-        kind, name = planted["kind"], (planted["source"], planted["key"])
-        row = result.setdefault(kind, {"planted": 0, "found": 0, "missed": []})
-        row["planted"] += 1
-        fate, twin = fates.get(name), fates.get((planted.get("of", {}).get("source"), planted.get("of", {}).get("key")))
+        kind, twin = planted["kind"], planted.get("of", {})
+        fate = fates.get((planted["source"], planted["key"]))
         if kind == "broken":
-            found = fate is not None and fate.kind == "error"
+            seen = fate is not None and fate.kind == "error"
         elif kind == "pii":
-            found = fate is not None and not _text_holds(folders["dedup"], fate.doc_id, planted["planted"])
+            seen = fate is not None and not _text_holds(cleaned, fate.doc_id, planted["planted"])
         else:  # of two duplicates either one may be the survivor
-            found = any(f is not None and EXPECTED_REASON[kind](f.reason) for f in (fate, twin))
-        row["found"] += found
-        row["missed"] += [] if found else [name[1]]
-    return result
+            both = (fate, fates.get((twin.get("source"), twin.get("key"))))
+            seen = any(f is not None and EXPECTED_REASON[kind](f.reason) for f in both)
+        found.setdefault(kind, {})[planted["key"]] = seen
+    return {
+        kind: Planted(planted=len(seen), found=sum(seen.values()), missed=tuple(k for k, s in seen.items() if not s))
+        for kind, seen in found.items()
+    }
 
 
 def _text_holds(documents: Path, doc_id: bytes, strings: list[str]) -> bool:

@@ -3,6 +3,7 @@
     PenstockError
     |-- UserError       exit 2   the user's mistake: one line with the numbers and the remedy; never requeued
     |   |-- ConfigError          a config file or --set: every mistake at once, by dotted path
+    |   |-- MissingPackage       a library that is not installed, or cannot be imported
     |   `-- ArtifactError        a file that is missing, damaged, or made by other inputs
     |-- StoppedOnPurpose exit 75 a checkpoint is written; requeue
     `-- UnhealthyNode   exit 76  a hang or a bad node; requeue without that node
@@ -27,6 +28,15 @@ class ConfigError(UserError):
 
 class ArtifactError(UserError):
     pass
+
+
+class MissingPackage(UserError):
+    """A library that a plugin or a stage needs; `needed_by` says which."""
+
+    def __init__(self, error: ImportError, needed_by: str) -> None:
+        package = (error.name or "").partition(".")[0].replace("_", "-")
+        remedy = f"pip install {package}" if package else "install it"
+        super().__init__(f"{needed_by} needs a package that cannot be imported: {error}; {remedy} wherever workers run")
 
 
 class StoppedOnPurpose(PenstockError):

@@ -51,16 +51,25 @@ def matches(path: Path, entry: FileEntry) -> bool:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Only one process at a time works in `folder`; raises UserError in the second.
+    """Only one process at a time works in `folder`, which is made if need be; raises UserError in the second.
 
-    The kernel drops the lock when the process ends, however it ends.
+    The kernel drops the lock when the process ends, however it ends. Folders that were made and stayed empty go again.
     """
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is at work in {folder}; wait for it, or name another --out") from None
-        yield
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / ".lock"
+    try:
+        with open(lock, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is at work in {folder}; wait for it, or name another --out") from None
+            yield
+    finally:
+        if made and list(folder.iterdir()) == [lock]:
+            lock.unlink()
+            for path in made:
+                path.rmdir()
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -2,17 +2,26 @@
 
 A prepare folder holds one ledger per stage (sources, clean, dedup, shards). A document's fate is the verdict of the
 last stage that saw it: dropped there, or kept to the end.
+
+    Ledger.of(folder)    a finished prepare folder, or one stage's folder, finished or not
+    .entries  .fates     verdicts: of one document, stage by stage; the last one of every document
+    .counts   .flows     how many: per source, stage, verdict and reason; per source from the first stage to the last
+    .drawn_by .kept_in   a random sample: what a rule dropped or edited; what a stage kept
+    .select  .query      any other question, in SQL
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 
-from pipeline.core.manifest import committed_files
+from pipeline.core.errors import ArtifactError
+from pipeline.core.manifest import committed_files, is_done, read_manifest, stage_folders
+from pipeline.core.schema import Document
 from pipeline.core.shard_map import Receipt
+from pipeline.core.tables import DOCUMENTS_FILE, find_document
 
 LEDGER_FILES = ".ledger.parquet"
 
@@ -24,60 +33,171 @@ class Entry:
     doc_id: bytes
     source: str
     key: str
+    origin: str
     stage: str
     verdict: str
     kind: str
     reason: str
     detail: str
     num_bytes: int
+    file: str  # the ledger file that says so
+
+    def document(self) -> Document | None:
+        """The document as it left the stage; None where it was dropped, or where the stage writes no documents."""
+        path = Path(self.file.removesuffix(LEDGER_FILES) + DOCUMENTS_FILE)
+        return find_document(path, self.doc_id) if self.verdict != "dropped" and path.exists() else None
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many documents of a source got a verdict in a stage; `reason` of drops only."""
+
+    source: str
+    stage: str
+    verdict: str
+    kind: str
+    reason: str
+    documents: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What one rule of a stage took away. Edits (kind "edit") take bytes, or add some, and no document."""
+
+    stage: str
+    kind: str
+    reason: str
+    documents: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A source's documents from the first stage to the last: in = losses + kept, in documents and in bytes."""
+
+    source: str
+    documents_in: int
+    bytes_in: int
+    losses: tuple[Loss, ...]  # in stage order; within a stage the largest first
+    documents_kept: int
+    bytes_kept: int  # as they came into the last stage
+
+    @property
+    def errors(self) -> int:
+        return sum(loss.documents for loss in self.losses if loss.kind == "error")
+
+    def dropped(self) -> dict[str, int]:
+        """Documents by reason, over all stages."""
+        reasons: dict[str, int] = {}
+        for loss in self.losses:
+            if loss.documents:
+                reasons[loss.reason] = reasons.get(loss.reason, 0) + loss.documents
+        return reasons
 
 
 class Ledger:
-    """Over the stage folders of one prepare run, in stage order."""
+    """Over stage folders, in stage order; those without a ledger are left out."""
 
-    def __init__(self, stages: dict[str, Path]) -> None:
-        self.stages = stages
+    def __init__(self, stages: Mapping[str, Path]) -> None:
+        files = {name: [str(path) for path in committed_files(folder, LEDGER_FILES)] for name, folder in stages.items()}
+        self.stages = tuple(name for name, found in files.items() if found)
+        if not self.stages:
+            raise ArtifactError(f"no ledger (*{LEDGER_FILES}) in {', '.join(map(str, stages.values()))}")
+        documents = [str(path) for path in committed_files(stages[self.stages[0]], DOCUMENTS_FILE)]
+        self.has_documents = bool(documents)
         self._database = duckdb.connect()
-        parts = []
-        for number, folder in enumerate(stages.values()):
-            files = [str(path) for path in committed_files(folder, LEDGER_FILES)]
-            if files:
-                parts.append(f"SELECT *, {number} AS stage_number FROM read_parquet({files!r})")
-        self._database.execute(f"CREATE VIEW ledger AS {' UNION ALL '.join(parts)}")
+        parts = [f"SELECT *, {number} AS stage_number FROM read_parquet({files[name]!r}, filename = 'file')"
+                 for number, name in enumerate(self.stages)]  # fmt: skip
+        self.query(f"CREATE VIEW ledger AS {' UNION ALL '.join(parts)}")
+        if documents:
+            self.query(f"CREATE VIEW documents AS SELECT * FROM read_parquet({documents!r})")
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Of a finished prepare folder, or of one stage's folder, finished or not."""
+        if is_done(folder) and read_manifest(folder).counts.get("stages"):
+            return cls(stage_folders(folder))
+        if not folder.is_dir():
+            raise ArtifactError(f"{folder} is not a folder")
+        if not committed_files(folder, LEDGER_FILES) and (inside := sorted(folder.glob(f"*/*{LEDGER_FILES}"))):
+            names = ", ".join(sorted({path.parent.name for path in inside}))
+            raise ArtifactError(f"{folder} is not finished; name one of the stages in it: {names}")
+        return cls({folder.name.rpartition("-")[0] or folder.name: folder})
 
     def entries(self, doc_id: bytes) -> list[Entry]:
         """The life of one document, stage by stage."""
-        return self._select("WHERE doc_id = ? ORDER BY stage_number", [doc_id])
-
-    def find(self, name: str) -> list[bytes]:
-        """Ids of the documents that `name` may mean: an id in hex (or how it begins), a title, a file, a URL."""
-        rows = self._database.execute(
-            "SELECT DISTINCT doc_id FROM ledger WHERE key = ? OR starts_with(hex(doc_id), upper(?)) ORDER BY ALL",
-            [name, name if len(name) >= 8 else "-"],  # fewer digits would be a guess
-        ).fetchall()
-        return [row[0] for row in rows]
-
-    def summary(self) -> list[dict[str, Any]]:
-        """Per source, stage, verdict, kind and reason: documents and bytes."""
-        query = """SELECT source, stage, verdict, kind, CASE verdict WHEN 'dropped' THEN reason ELSE '' END AS reason,
-                          count(*) AS documents, sum(num_bytes) AS bytes
-                   FROM ledger GROUP BY source, stage_number, stage, verdict, kind, 5
-                   ORDER BY source, stage_number, verdict, documents DESC, kind, reason"""
-        result = self._database.execute(query)
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return self.select("WHERE doc_id = ? ORDER BY stage_number, verdict", doc_id)
 
     def fates(self) -> list[Entry]:
         """The last verdict on every document: exactly one row per document id."""
         last = "row_number() OVER (PARTITION BY doc_id ORDER BY stage_number DESC, verdict DESC) = 1"
-        return self._select(f"QUALIFY {last} ORDER BY doc_id")
+        return self.select(f"QUALIFY {last} ORDER BY doc_id")
 
-    def _select(self, rest: str, values: list[Any] | None = None) -> list[Entry]:
-        columns = "doc_id, source, key, stage, verdict, kind, reason, detail, num_bytes"
-        return [
-            Entry(*row)
-            for row in self._database.execute(f"SELECT {columns} FROM ledger {rest}", values or []).fetchall()
-        ]
+    def counts(self) -> list[Count]:
+        rows = self.query(
+            """SELECT source, stage, verdict, kind, CASE verdict WHEN 'dropped' THEN reason ELSE '' END AS why,
+                      count(*) AS documents, sum(num_bytes)::BIGINT
+               FROM ledger GROUP BY source, stage_number, stage, verdict, kind, why
+               ORDER BY source, stage_number, verdict, documents DESC, kind, why"""
+        )
+        return [Count(*row) for row in rows]
+
+    def flows(self) -> list[Flow]:
+        """Per source; raises ArtifactError when a stage did not see what the one before it kept."""
+        counts = self.counts()
+        sources = sorted({count.source for count in counts})
+        return [_flow(source, self.stages, [c for c in counts if c.source == source]) for source in sources]
+
+    def drawn_by(self, reason: str, source: str | None, num: int, seed: int) -> list[Entry]:
+        """A random sample of what the rule `reason` dropped or edited; the same seed draws the same."""
+        rule = "(verdict = 'dropped' AND reason = $2 OR verdict = 'edited' AND list_contains(split(reason, '+'), $2))"
+        return self.select(f"WHERE {rule} AND source = coalesce($3, source) {_DRAW}", seed, reason, source, num)
+
+    def kept_in(self, stage: str, source: str, num: int, seed: int) -> list[Entry]:
+        """A random sample of what a stage kept of a source."""
+        return self.select(
+            f"WHERE stage = $2 AND source = $3 AND verdict <> 'dropped' {_DRAW}", seed, stage, source, num
+        )
+
+    def select(self, rest: str, *values: Any) -> list[Entry]:
+        """`SELECT ... FROM ledger` and `rest`; its columns are those of LEDGER, `stage_number` and `file`."""
+        columns = "doc_id, source, key, origin, stage, verdict, kind, reason, detail, num_bytes, file"
+        return [Entry(*row) for row in self.query(f"SELECT {columns} FROM ledger {rest}", *values)]
+
+    def query(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Any SQL over the views `ledger` and `documents` (what the first stage wrote, if it wrote any)."""
+        try:
+            return self._database.execute(query, list(values)).fetchall()
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            first = str(error).splitlines()[0]
+            raise ArtifactError(f"the ledger cannot be read ({first}); `penstock verify` names damaged files") from None
+
+
+_DRAW = "ORDER BY md5(concat(hex(doc_id), $1::VARCHAR)), doc_id, stage_number LIMIT $4"
+
+
+def _flow(source: str, stages: Sequence[str], counts: Sequence[Count]) -> Flow:
+    losses: list[Loss] = []
+    came: list[tuple[int, int]] = []  # documents and bytes, as they came into each stage
+    kept = (0, 0)
+    for number, stage in enumerate(stages):
+        here = [count for count in counts if count.stage == stage]
+        came.append((sum(count.documents for count in here), sum(count.num_bytes for count in here)))
+        if number and came[-1][0] != kept[0]:
+            raise ArtifactError(
+                f"source {source}: {stages[number - 1]} kept {kept[0]:,} documents, {came[-1][0]:,} came into {stage}; "
+                "`penstock verify` names damaged files"
+            )
+        if number and came[-1][1] != kept[1]:
+            losses.append(Loss(stages[number - 1], "edit", "edits", 0, kept[1] - came[-1][1]))
+        drops = [Loss(stage, c.kind, c.reason, c.documents, c.num_bytes) for c in here if c.verdict == "dropped"]
+        losses += drops
+        kept = (
+            came[-1][0] - sum(drop.documents for drop in drops),
+            came[-1][1] - sum(drop.num_bytes for drop in drops),
+        )
+    return Flow(source, *came[0], tuple(losses), *kept)
 
 
 def tally(stage: str, folder: Path, receipts: Sequence[Receipt]) -> dict[str, Any]:
@@ -85,19 +205,18 @@ def tally(stage: str, folder: Path, receipts: Sequence[Receipt]) -> dict[str, An
     counts: dict[str, Any] = {"in": 0, "documents": 0, "edited": 0, "dropped": 0, "errors": 0,
                               "bytes_in": 0, "bytes": sum(receipt.counts["bytes_kept"] for receipt in receipts),
                               "sources": {}}  # fmt: skip
-    for row in Ledger({stage: folder}).summary():
+    for row in Ledger({stage: folder}).counts():
         new: dict[str, Any] = {"in": 0, "documents": 0, "dropped": 0, "errors": 0, "bytes_in": 0, "reasons": {}}
-        source = counts["sources"].setdefault(row["source"], new)
-        number, size = int(row["documents"]), int(row["bytes"])
+        source = counts["sources"].setdefault(row.source, new)
         for level in (counts, source):
-            level["in"] += number
-            level["bytes_in"] += size
-            level["documents"] += number * (row["verdict"] != "dropped")
-            level["dropped"] += number * (row["verdict"] == "dropped")
-            level["errors"] += number * (row["kind"] == "error")
-        counts["edited"] += number * (row["verdict"] == "edited")
-        if row["verdict"] == "dropped":
-            source["reasons"][row["reason"]] = number
+            level["in"] += row.documents
+            level["bytes_in"] += row.num_bytes
+            level["documents"] += row.documents * (row.verdict != "dropped")
+            level["dropped"] += row.documents * (row.verdict == "dropped")
+            level["errors"] += row.documents * (row.kind == "error")
+        counts["edited"] += row.documents * (row.verdict == "edited")
+        if row.verdict == "dropped":
+            source["reasons"][row.reason] = row.documents
     for name, told in (("in", "in"), ("documents", "kept"), ("dropped", "dropped"), ("errors", "errors")):
         promised = sum(receipt.counts[told] for receipt in receipts)
         assert counts[name] == promised, f"{stage}: the ledger has {counts[name]} {name}, the splits report {promised}"

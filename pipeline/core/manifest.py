@@ -13,6 +13,7 @@ No clock and no host name goes into a manifest: the same input gives the same by
 import hashlib
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 SCRATCH = "scratch"  # sub-folder of a stage for intermediate files; gone when the stage is done
 FORMAT = 1
+_STAGE_FOLDER = re.compile(r"^\w+-[0-9a-f]{12}$")  # as `run_stage` names them
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,22 @@ def read_manifest(folder: Path) -> Manifest:
         if not isinstance(entry.name, str) or entry.name.startswith("/") or ".." in entry.name.split("/"):
             raise ArtifactError(f"{path} is damaged: {entry.name!r} is no file of this folder")
     return manifest
+
+
+def stage_folders(data: Path) -> dict[str, Path]:
+    """Stage name -> folder of a finished prepare folder, in order; raises ArtifactError."""
+    manifest = read_manifest(data)
+    if manifest.stage != "prepare" or not manifest.counts.get("stages"):
+        raise ArtifactError(f"{data} is a {manifest.stage}, not the output folder of penstock prepare")
+    return {name: data / folder for name, folder in manifest.counts["stages"].items()}
+
+
+def unused_folders(data: Path) -> list[Path]:
+    """Stage folders in a finished prepare folder that are of other settings than the last run's: they may go."""
+    used = set(stage_folders(data).values())
+    return sorted(
+        path for path in data.iterdir() if _STAGE_FOLDER.search(path.name) and path.is_dir() and path not in used
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

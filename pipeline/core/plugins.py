@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.core.config import Config
+from pipeline.core.errors import MissingPackage
 
 
 class PluginMistake(ValueError):
@@ -39,12 +40,16 @@ def names(package: str) -> tuple[str, ...]:
 
 
 def load(package: str, name: str) -> ModuleType:
-    """The plugin module; raises ValueError naming the near match, so that pydantic reports the dotted path."""
+    """The plugin module; raises ValueError naming the near match, so that pydantic reports the dotted path, and
+    MissingPackage for a library that is not there."""
     if name not in names(package):
         close = difflib.get_close_matches(name, names(package), n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names(package))}"
         raise ValueError(f"no plugin '{name}' in {package}; {hint}")
-    return importlib.import_module(f"{package}.{name}")
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    except ImportError as error:
+        raise MissingPackage(error, f"{package.rpartition('.')[2]} plugin '{name}'") from error
 
 
 def parse(package: str, section: Any) -> Any:

@@ -38,6 +38,7 @@ LEDGER = pa.schema(
         ("doc_id", pa.binary(16)),
         ("source", pa.string()),
         ("key", pa.string()),
+        ("origin", pa.string()),  # in the first stage: where the raw record lies, as in DOCUMENT; "" in later ones
         ("stage", pa.string()),
         ("verdict", pa.string()),  # kept | dropped | edited (edited documents are kept)
         ("kind", pa.string()),  # "" for kept; quality: a rule's verdict; error: could not be read
@@ -89,6 +90,7 @@ class Rejected:
     reason: str
     detail: str = ""
     num_bytes: int = 0
+    origin: str = ""  # as in DOCUMENT; "" where no more is known than the file
 
 
 def document_id(source: str, key: str, raw: bytes) -> bytes:

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.core.errors import PenstockError, UserError, storage_error
+from pipeline.core.errors import MissingPackage, PenstockError, UserError, storage_error
 from pipeline.core.files import FileEntry, checksum, sync, write_json
 from pipeline.core.progress import Bar
 
@@ -174,6 +174,9 @@ def _attempt(function: SplitFunction, split: str, task: Any, out: str) -> Receip
         return _commit(private, Path(out), split, counts)
     except UserError as error:
         return Failure(str(error), "", user_mistake=True, retry=False)
+    except ImportError as error:  # imported when first used; the other splits would fail for it too
+        missing = MissingPackage(error, f"{function.__module__} (split {split})")
+        return Failure(str(missing), traceback.format_exc(), user_mistake=True, retry=False)
     except OSError as error:
         mistake = storage_error(error)
         shown = str(mistake or f"{type(error).__name__}: {error}")

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.schema import DOCUMENT, LEDGER, Document
@@ -61,28 +62,30 @@ class DocumentWriter:
         self._ledger = RowWriter(folder / "ledger.parquet", LEDGER)
         self.counts = {"in": 0, "kept": 0, "dropped": 0, "errors": 0, "bytes_in": 0, "bytes_kept": 0}
 
-    def keep(self, document: Document, edits: str = "", detail: str = "", bytes_in: int | None = None) -> None:
-        """`edits`: names of the rules that changed the text, joined by "+"; `bytes_in`: its size before them."""
+    def keep(self, document: Document, edits: str = "", detail: str = "", bytes_in: int | None = None,
+             origin: str = "") -> None:  # fmt: skip
+        """`edits`: names of the rules that changed the text, joined by "+"; `bytes_in`: its size before them;
+        `origin`: said in the ledger of the first stage only."""
         size = len(document.text.encode())
         row = (*(getattr(document, name) for name in _PLAIN), list(document.meta.items()))
         self._documents.append(row, num_bytes=size + 300)
         verdict = "edited" if edits else "kept"
-        self._record(document.doc_id, document.source, document.key, verdict, "", edits, detail,
+        self._record(document.doc_id, document.source, document.key, origin, verdict, "", edits, detail,
                      size if bytes_in is None else bytes_in)  # fmt: skip
         self.counts["kept"] += 1
         self.counts["bytes_kept"] += size
 
     def drop(self, doc_id: bytes, source: str, key: str, *, kind: str, reason: str, detail: str = "",
-             bytes_in: int = 0) -> None:  # fmt: skip
+             bytes_in: int = 0, origin: str = "") -> None:  # fmt: skip
         """`kind`: "quality" (a rule's verdict) or "error" (could not be read)."""
         assert kind in ("quality", "error"), kind
-        self._record(doc_id, source, key, "dropped", kind, reason, detail, bytes_in)
+        self._record(doc_id, source, key, origin, "dropped", kind, reason, detail, bytes_in)
         self.counts["dropped"] += 1
         self.counts["errors"] += kind == "error"
 
-    def _record(self, doc_id: bytes, source: str, key: str, verdict: str, kind: str, reason: str, detail: str,
-                num_bytes: int) -> None:  # fmt: skip
-        self._ledger.append((doc_id, source, key, self.stage, verdict, kind, reason, detail, num_bytes))
+    def _record(self, doc_id: bytes, source: str, key: str, origin: str, verdict: str, kind: str, reason: str,
+                detail: str, num_bytes: int) -> None:  # fmt: skip
+        self._ledger.append((doc_id, source, key, origin, self.stage, verdict, kind, reason, detail, num_bytes))
         self.counts["in"] += 1
         self.counts["bytes_in"] += num_bytes
 
@@ -103,4 +106,18 @@ def read_documents(path: Path, rows_at_once: int = 1000) -> Iterator[Document]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=rows_at_once):
             for row in batch.to_pylist():
-                yield Document(**{**row, "meta": dict(row["meta"])})
+                yield _document(row)
+
+
+def find_document(path: Path, doc_id: bytes) -> Document | None:
+    """One document of a file: the ids are read, then the row group that holds it."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            row = pc.index(file.read_row_group(group, columns=["doc_id"]).column(0), doc_id).as_py()
+            if row >= 0:
+                return _document(file.read_row_group(group).slice(row, 1).to_pylist()[0])
+    return None
+
+
+def _document(row: dict[str, Any]) -> Document:
+    return Document(**{**row, "meta": dict(row["meta"])})

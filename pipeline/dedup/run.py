@@ -38,7 +38,7 @@ from pipeline.sources.base import source_of
 logger = logging.getLogger(__name__)
 
 STAGE = "dedup"
-VERSION = 2
+VERSION = 3
 Array = np.ndarray[Any, Any]
 
 

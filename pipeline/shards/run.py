@@ -20,7 +20,7 @@ from pipeline.shards.write import EncodeTask, ShardsConfig, dtype_of, encode_fil
 from pipeline.sources.base import source_of
 from pipeline.tokenizer.tokenizer import Tokenizer
 
-VERSION = 1
+VERSION = 2
 
 
 def run(config: ShardsConfig, documents: Path, tokenizer: Path, root: Path, workers: Workers) -> Path:

@@ -85,7 +85,7 @@ def encode_file(task: EncodeTask, folder: Path) -> Counts:
                 writers[split] = SplitWriter(folder, split, tokenizer, task.config)
             detail = writers[split].append(document.doc_id, ids)
             num_bytes = len(document.text.encode())
-            ledger.append((document.doc_id, source, document.key, "shards", "kept", "", "", detail, num_bytes))
+            ledger.append((document.doc_id, source, document.key, "", "shards", "kept", "", "", detail, num_bytes))
             counts["in"] += 1
             counts["kept"] += 1
             counts["bytes_in"] += num_bytes

@@ -32,7 +32,7 @@ from pipeline.sources.base import InputFile, Range, SourceConfig, group, plugin
 logger = logging.getLogger(__name__)
 
 STAGE = "sources"
-VERSION = 2
+VERSION = 3
 TOLERATED_ERRORS = 3  # one broken record in a corpus of ten is no reason to stop
 LOSSES = ("damaged", "too_large", "no_pages")  # errors that may stand for any number of records
 SHOWN_LOSSES = 20
@@ -40,12 +40,17 @@ SHOWN_LOSSES = 20
 
 def run(config: Sequence[SourceConfig], input: Path, root: Path, workers: Workers) -> Path:
     """The finished folder of the stage; raises UserError when the input cannot be what was meant."""
-    files = [(source, find_files(source, input)) for source in config]
+    files = [(source, find_files(source, input)) for source in sorted(config, key=lambda source: source.source)]
     _refuse_twins(files)
-    sections = {"sources": [source.model_dump(mode="json") for source in config]}
+    sections = {"sources": [_section(source) for source, _ in files]}
     return run_stage(
         STAGE, VERSION, sections, {"raw": fingerprint(files)}, root, lambda folder: _read_all(files, folder, workers)
     )
+
+
+def _section(config: SourceConfig) -> dict[str, Any]:
+    """For the fingerprint: the order of the patterns changes nothing."""
+    return config.model_dump(mode="json") | {"paths": sorted(set(config.paths))}
 
 
 def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
@@ -53,7 +58,7 @@ def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
     if not input.is_dir():
         raise UserError(f"input folder {input} does not exist" if not input.exists() else f"{input} is not a folder")
     found = {}
-    for pattern in config.paths:
+    for pattern in sorted(config.paths):  # so that of two patterns that match a file always the same names it
         prefix = input / _fixed_prefix(pattern)  # an absolute pattern stays as it is
         whole = os.path.join(glob.escape(str(input)), pattern)
         if (input / pattern).is_dir():
@@ -115,9 +120,10 @@ def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
                 if isinstance(record, Rejected):
                     writer.drop(record.doc_id, record.source, _valid(record.key), kind=record.kind,
                                 reason=record.reason, detail=_valid(record.detail),
-                                bytes_in=record.num_bytes)  # fmt: skip
+                                bytes_in=record.num_bytes, origin=_valid(record.origin or part.file.name))  # fmt: skip
                 else:
-                    writer.keep(_encodable(record))
+                    document = _encodable(record)
+                    writer.keep(document, origin=document.origin)
     return writer.counts
 
 

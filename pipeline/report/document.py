@@ -1,0 +1,249 @@
+"""`penstock explain doc NAME`: the whole life of a document, from the raw file to where its tokens lie.
+
+1. NAME  -> documents: an id in hex or how it begins (8 digits or more); else a key, title or URL as it is written; else
+            a URL in another form, a title in other case, the name of a file (find)
+2. id    -> a Life: the verdict of each stage, what it edited as a diff, which document survived it (life)
+3. Lives -> lines for people (show)
+
+A name that finds nothing is refused with the nearest names there are.
+"""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.core.errors import UserError
+from pipeline.core.ledger import Entry, Ledger
+from pipeline.report.diff import changes
+from pipeline.sources.cc_news import canonical_url
+
+MANY = 1000  # a name that means more documents is refused
+SHOWN = 10  # documents in full, and names in a list
+EXCERPT_CHARS = 300
+ID_DIGITS = re.compile(r"[0-9a-f]{8,32}", re.IGNORECASE)  # fewer digits would be a guess
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Another document, told by a stage that found the two alike."""
+
+    doc_id: str
+    source: str
+    key: str
+    url: str = ""
+    title: str = ""
+    jaccard: float | None = None  # estimated similarity
+
+    def __str__(self) -> str:
+        title = f' "{self.title}"' if self.title not in ("", self.key) else ""
+        url = f" {self.url}" if self.url not in ("", self.key) else ""
+        alike = f"  similarity {self.jaccard:.2f}" if self.jaccard is not None else ""
+        return f"{self.doc_id}  {self.source}: {self.key}{title}{url}{alike}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one stage did with the document."""
+
+    stage: str
+    verdict: str
+    kind: str
+    reason: str
+    detail: str
+    num_bytes: int  # of the text that came in
+    diff: tuple[str, ...] = ()
+    survivor: Relative | None = None
+    stands_for: tuple[Relative, ...] = ()  # the duplicates that were dropped for it, SHOWN at most
+
+
+@dataclass(frozen=True)
+class Life:
+    doc_id: str
+    source: str
+    key: str
+    file: str  # raw file, relative to the input folder
+    place: str  # of the raw record in the file: "offset", or "A+B": B bytes into what decompresses from byte A
+    title: str
+    url: str
+    date: str
+    language: str
+    license: str
+    meta: dict[str, str]
+    steps: tuple[Step, ...]
+    excerpt: str  # the beginning of the last text there was
+
+
+def explain(data: Path, name: str) -> list[Life]:
+    """Of every document that `name` may mean; raises UserError when there is none, or more than can be shown."""
+    ledger = Ledger.of(data)
+    found = find(ledger, name)
+    if not found:
+        near = _near(ledger, name)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UserError(f"no document '{name}' in the ledger of {data} (id in hex, title, URL or file){hint}")
+    if len(found) > SHOWN:
+        number = f"more than {MANY:,}" if len(found) > MANY else f"{len(found):,}"
+        rows = [entry for doc_id in found[:SHOWN] for entry in ledger.entries(doc_id)[:1]]
+        some = "".join(f"\n  {row.doc_id.hex()}  {row.source}: {row.key}" for row in rows)
+        raise UserError(f"'{name}' means {number} documents; name one of them, for example{some}")
+    return [life(ledger, doc_id) for doc_id in found]
+
+
+# ---- find --------------------------------------------------------------------------------------------------------
+
+
+def find(ledger: Ledger, name: str) -> list[bytes]:
+    """Ids of the documents that `name` may mean, by the first rule that finds any; MANY + 1 at most."""
+    if ID_DIGITS.fullmatch(name):
+        first, last = bytes.fromhex(name.ljust(32, "0")), bytes.fromhex(name.ljust(32, "f"))
+        if found := _ids(ledger, "doc_id BETWEEN $1 AND $2", "", first, last):
+            return found
+    exact = _ids(ledger, "key = $1", "title = $1 OR url = $1", name)
+    return exact or _by_url(ledger, name) or _by_title_or_file(ledger, name)
+
+
+def _by_url(ledger: Ledger, name: str) -> list[bytes]:
+    canonical = canonical_url(name)
+    if not canonical:
+        return []
+    decoded = unquote(canonical)
+    return _ids(ledger, "key = $1", "url = $1 OR url_decode(url) = $2", canonical, decoded)
+
+
+def _by_title_or_file(ledger: Ledger, name: str) -> list[bytes]:
+    """The key of a book, and of a record without a name, is a file: its last parts will do."""
+    return _ids(
+        ledger,
+        "lower(key) = $2 OR ends_with(key, '/' || $1) OR origin = $1 OR starts_with(origin, $1 || ':')"
+        " OR contains(origin, '/' || $1 || ':') OR ends_with(origin, '/' || $1)",
+        "lower(title) = $2",
+        name, name.replace("_", " ").lower(),
+    )  # fmt: skip
+
+
+def _ids(ledger: Ledger, in_ledger: str, in_documents: str, *values: object) -> list[bytes]:
+    query = f"SELECT doc_id, source, key FROM ledger WHERE stage_number = 0 AND ({in_ledger})"
+    if in_documents and ledger.has_documents:
+        query += f" UNION SELECT doc_id, source, key FROM documents WHERE {in_documents}"
+    return [row[0] for row in ledger.query(f"SELECT DISTINCT * FROM ({query}) ORDER BY source, key LIMIT {MANY + 1}",
+                                           *values)]  # fmt: skip
+
+
+def _near(ledger: Ledger, name: str) -> list[str]:
+    names = "SELECT key AS name FROM ledger WHERE stage_number = 0"
+    if ledger.has_documents:
+        names += " UNION SELECT title FROM documents"
+    alike = "jaro_winkler_similarity(lower(name), lower($1)) + 0.2 * contains(lower(name), lower($1))::INTEGER"
+    rows = ledger.query(f"SELECT name FROM ({names}) WHERE {alike} > 0.75 ORDER BY {alike} DESC, name LIMIT 3", name)
+    return [row[0] for row in rows]
+
+
+# ---- tell --------------------------------------------------------------------------------------------------------
+
+
+def life(ledger: Ledger, doc_id: bytes) -> Life:
+    entries = ledger.entries(doc_id)
+    first, documents = entries[0], [entry.document() for entry in entries]
+    steps, text = [], ""
+    for entry, document in zip(entries, documents, strict=True):
+        diff = changes(text, document.text) if document and entry.verdict == "edited" else ()
+        text = document.text if document else text
+        steps.append(
+            Step(entry.stage, entry.verdict, entry.kind, entry.reason, entry.detail, entry.num_bytes, diff,
+                 _survivor(ledger, entry), _stands_for(ledger, entry))
+        )  # fmt: skip
+    file, colon, place = first.origin.rpartition(":")
+    last = next((document for document in reversed(documents) if document), None)
+    return Life(
+        doc_id.hex(), first.source, first.key, file if colon else place, place if colon else "",
+        last.title if last else "", last.url if last else "", last.date if last else "",
+        last.language if last else "", last.license if last else "", last.meta if last else {},
+        tuple(steps), excerpt(text, EXCERPT_CHARS),
+    )  # fmt: skip
+
+
+def excerpt(text: str, chars: int) -> str:
+    return text if len(text) <= chars else f"{text[:chars].rstrip()} …"
+
+
+def survivor_of(entry: Entry) -> tuple[bytes, float | None] | None:
+    """Id and similarity of the document for which this one was dropped, as `detail` tells them."""
+    told = json.loads(entry.detail) if entry.verdict == "dropped" and entry.detail.startswith('{"survivor"') else {}
+    return (bytes.fromhex(told["survivor"]), told.get("jaccard")) if told else None
+
+
+def _survivor(ledger: Ledger, entry: Entry) -> Relative | None:
+    told = survivor_of(entry)
+    if told is None:
+        return None
+    doc_id, jaccard = told
+    return next((replace(one, jaccard=jaccard) for one in _relatives(ledger, [doc_id])), None)
+
+
+def _stands_for(ledger: Ledger, entry: Entry) -> tuple[Relative, ...]:
+    if entry.verdict == "dropped" or "cluster_size" not in entry.detail:
+        return ()
+    dropped = ledger.select("WHERE stage = $1 AND verdict = 'dropped' AND contains(detail, $2) ORDER BY source, key"
+                            f" LIMIT {SHOWN}", entry.stage, entry.doc_id.hex())  # fmt: skip
+    alike = {one.doc_id: told[1] for one in dropped if (told := survivor_of(one)) and told[0] == entry.doc_id}
+    return tuple(
+        replace(one, jaccard=alike[bytes.fromhex(one.doc_id)])
+        for one in (_relatives(ledger, list(alike)) if alike else [])
+    )
+
+
+def _relatives(ledger: Ledger, ids: list[bytes]) -> list[Relative]:
+    if not ledger.has_documents:
+        return [Relative(doc_id.hex(), "", "") for doc_id in ids]
+    rows = ledger.query("SELECT DISTINCT doc_id, source, key, url, title FROM documents WHERE list_contains($1, doc_id)"
+                        " ORDER BY source, key", ids)  # fmt: skip
+    return [Relative(row[0].hex(), *row[1:]) for row in rows]
+
+
+# ---- show --------------------------------------------------------------------------------------------------------
+
+DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def show(lives: list[Life]) -> None:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for life in lives:
+        console.print(f"{life.doc_id}  {life.source}: {life.key}", style="bold")
+        facts = {"title": life.title if life.title != life.key else "", "url": life.url, "date": life.date,
+                 "language": life.language, "license": life.license, "from": _origin(life)}  # fmt: skip
+        for name, value in facts.items():
+            if value:
+                console.print(f"  {name:<9}{value}")
+        for step in life.steps:
+            _show_step(console, step)
+        if life.excerpt:
+            console.print(Text("\n".join("    " + line for line in life.excerpt.splitlines()), style="dim"))
+
+
+def _show_step(console: Console, step: Step) -> None:
+    related = step.survivor or step.stands_for
+    detail = "" if related else step.detail
+    shown = (f"{step.stage:<9}{step.verdict:<9}", f"{step.num_bytes:,} bytes", step.reason, detail)
+    console.print("  " + "  ".join(part for part in shown if part))
+    if step.survivor:
+        console.print(f"           survivor {step.survivor}")
+    for one in step.stands_for:
+        console.print(f"           stands for {one}")
+    show_diff(console, step.diff)
+
+
+def show_diff(console: Console, diff: tuple[str, ...]) -> None:
+    for line in diff:
+        console.print(Text(f"           {line}", style=DIFF_STYLE.get(line[:1], "")))
+
+
+def _origin(life: Life) -> str:
+    if re.fullmatch(r"\d+\+\d+", life.place):
+        stream, offset = life.place.split("+")
+        return f"{life.file}, byte {int(offset):,} of what decompresses from byte {int(stream):,}"
+    return f"{life.file}, at {life.place}" if life.place else life.file

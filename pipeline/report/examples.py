@@ -1,0 +1,124 @@
+"""`penstock ledger sample DIR --reason R`: random documents that a rule drops or edits, kept text beside each.
+
+    dropped as a duplicate   the text as it came into the stage | the document that survived
+    dropped otherwise        the text as it came into the stage | another document of the source that the stage kept
+    edited                   the text as it came into the stage | itself, as it left it; shown as a diff
+
+What the first stage drops has no text: its raw record is told by file and place. The same seed draws the same.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.core.errors import UserError
+from pipeline.core.ledger import Entry, Ledger
+from pipeline.core.schema import Document
+from pipeline.report.diff import changes
+from pipeline.report.document import excerpt, show_diff, survivor_of
+
+TEXT_CHARS = 1000
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays, to compare with."""
+
+    what: str  # "survivor", "edited" or "kept"
+    doc_id: str
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A document that the rule dropped or edited; texts are cut to TEXT_CHARS."""
+
+    doc_id: str
+    source: str
+    key: str
+    origin: str
+    stage: str
+    verdict: str
+    reason: str
+    detail: str
+    text: str  # as it came into the stage; "" where the stage reads raw records
+    kept: Kept | None
+    diff: tuple[str, ...]  # what the stage edited
+
+
+def draw(data: Path, reason: str, source: str | None = None, num: int = 5, seed: int = 0) -> list[Example]:
+    """`num` at most; raises UserError when the rule did nothing."""
+    ledger = Ledger.of(data)
+    drawn = ledger.drawn_by(reason, source, num, seed)
+    if not drawn:
+        raise UserError(_nothing(ledger, data, reason, source))
+    others: dict[tuple[str, str], list[Entry]] = {}
+    for where in {(entry.stage, entry.source) for entry in drawn}:
+        others[where] = ledger.kept_in(*where, num, seed)
+    examples = []
+    for number, entry in enumerate(drawn):
+        beside = others[entry.stage, entry.source]
+        examples.append(_example(ledger, entry, beside[number % len(beside)] if beside else None))
+    return examples
+
+
+def _example(ledger: Ledger, entry: Entry, other: Entry | None) -> Example:
+    before = _document_before(ledger, entry)
+    what, kept = _beside(ledger, entry, other) if before else ("", None)
+    return Example(
+        entry.doc_id.hex(), entry.source, entry.key, entry.origin, entry.stage, entry.verdict, entry.reason,
+        entry.detail, excerpt(before.text, TEXT_CHARS) if before else "",
+        Kept(what, kept.doc_id.hex(), kept.key, excerpt(kept.text, TEXT_CHARS)) if kept else None,
+        changes(before.text, kept.text) if before and kept and what == "edited" else (),
+    )  # fmt: skip
+
+
+def _document_before(ledger: Ledger, entry: Entry) -> Document | None:
+    """As it came into the stage; None for the raw records of the first one."""
+    life = ledger.entries(entry.doc_id)
+    before = life[: [one.stage for one in life].index(entry.stage)]
+    return before[-1].document() if before else None
+
+
+def _beside(ledger: Ledger, entry: Entry, other: Entry | None) -> tuple[str, Document | None]:
+    told = survivor_of(entry)
+    if told is not None:
+        after = (one.document() for one in ledger.entries(told[0]) if one.stage == entry.stage)
+        return "survivor", next((document for document in after if document), None)
+    if entry.verdict == "edited":
+        return "edited", entry.document()
+    return "kept", other.document() if other else None
+
+
+def _nothing(ledger: Ledger, data: Path, reason: str, source: str | None) -> str:
+    rows = ledger.query("SELECT DISTINCT source, unnest(split(reason, '+')) FROM ledger WHERE reason <> ''")
+    sources = sorted({row[0] for row in ledger.query("SELECT DISTINCT source FROM ledger")})
+    if source is not None and source not in sources:
+        return f"no source '{source}' in {data}; it has {', '.join(sources)}"
+    known = sorted({why for where, why in rows if source in (None, where)})
+    close = difflib.get_close_matches(reason, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"reasons there: {', '.join(known) or 'none'}"
+    return f"nothing was dropped or edited for '{reason}' in {source or data}; {hint}"
+
+
+def show(examples: list[Example]) -> None:
+    console = Console(highlight=False, markup=False)
+    for example in examples:
+        place = f"  {example.origin}" if example.origin else ""
+        console.print(f"{example.doc_id}  {example.source}: {example.key}{place}", style="bold", soft_wrap=True)
+        console.print(f"{example.stage} {example.verdict} {example.reason}  {example.detail}", soft_wrap=True)
+        if example.diff:
+            show_diff(console, example.diff)
+        elif example.text:
+            table = Table("before", expand=True)
+            if example.kept:
+                table.add_column(f"{example.kept.what}: {example.kept.key}")
+            for column in table.columns:
+                column.ratio = 1  # of the width: halves
+            table.add_row(Text(example.text), *([Text(example.kept.text)] if example.kept else []))
+            console.print(table)
