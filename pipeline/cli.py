@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.core.errors import ArtifactError, PenstockError, UserError, storage_error
+from pipeline.core.errors import ArtifactError, PenstockError, UserError, missing_package, storage_error
 
 app = typer.Typer(
     name="penstock",
@@ -375,8 +375,8 @@ def main() -> None:
         app()
     except PenstockError as error:
         _fail(str(error), error.exit_code)
-    except OSError as error:
-        mistake = storage_error(error)
+    except (OSError, ImportError) as error:
+        mistake = storage_error(error) if isinstance(error, OSError) else missing_package(error, "the command")
         if mistake is None:
             raise
         _fail(str(mistake), mistake.exit_code)

@@ -23,6 +23,21 @@ def penstock(
     )
 
 
+def hiding(package: str, folder: Path, where: str = "") -> dict[str, str]:
+    """An environment in which no Python process imports `package`; `where`: none with this in its command."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {package!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        f"if {where!r} in ' '.join(sys.orig_argv):\n"
+        "    sys.meta_path.insert(0, Hidden())\n"
+    )
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])}
+
+
 @contextmanager
 def started(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A command in a process group of its own, which is killed at the end whatever happens."""

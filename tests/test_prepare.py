@@ -4,20 +4,27 @@ import bz2
 import gzip
 import itertools
 import json
+import random
 import shutil
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.clean import run as clean
 from pipeline.core.ledger import Ledger
-from pipeline.core.manifest import read_manifest
+from pipeline.core.manifest import read_manifest, stage_folders
+from pipeline.core.plugins import parse
+from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
-from pipeline.prepare import STAGES_WITH_LEDGER, stage_folders
+from pipeline.dedup import run as dedup
+from pipeline.sources import run as sources
+from pipeline.sources.base import PACKAGE as SOURCES
 from pipeline.tokenizer.tokenizer import Tokenizer
-from tests.processes import descendants, kill, penstock, started, title, wait_for
+from tests.processes import descendants, hiding, kill, penstock, started, title, wait_for
 
 CONFIG = "configs/data/sample.yaml"
 
@@ -47,8 +54,7 @@ def num_records(sample: Path) -> dict[str, int]:
 
 def test_every_document_ends_exactly_once_in_the_ledger(sample: Path, prepared: Path) -> None:
     stages = stage_folders(prepared)
-    ledger = Ledger({name: stages[name] for name in STAGES_WITH_LEDGER})
-    fates = ledger.fates()
+    fates = Ledger.of(prepared).fates()
     first = pq.read_table(sorted(stages["sources"].glob("*.ledger.parquet")))
     ids = first.column("doc_id").to_pylist()
     assert len(ids) == len(set(ids)) == len(fates)
@@ -100,16 +106,18 @@ def test_a_second_run_skips_and_a_changed_config_redoes_what_depends_on_it(
 
 
 @pytest.mark.parametrize(
-    ("victim", "stage"), [("driver", "sources"), ("worker", "clean"), ("driver", "dedup"), ("worker", "shards")]
+    ("victim", "stage", "num_workers"),
+    [("driver", "sources", 4), ("worker", "clean", 4), ("driver", "dedup", 1), ("worker", "shards", 1)],
 )
 def test_killed_and_rerun_gives_the_same_bytes(
-    sample: Path, prepared: Path, tmp_path: Path, victim: str, stage: str
+    sample: Path, prepared: Path, tmp_path: Path, victim: str, stage: str, num_workers: int
 ) -> None:
+    """Whatever the number of workers, before the kill and after it, and in whatever order the sources are listed."""
     data = tmp_path / "data"
     for earlier in itertools.takewhile(lambda name: name != stage, stage_folders(prepared)):  # skipped
         folder = stage_folders(prepared)[earlier]
         shutil.copytree(folder, data / folder.name)
-    command = arguments(sample, data)
+    command = arguments(sample, data, f"num_workers={num_workers}", "sources=[cc_news, wikipedia, bookcorpus]")
     with started([sys.executable, "-m", "pipeline", *command], tmp_path / "log") as process:
         wait_for(lambda: any(data.glob(f"{stage}-*/**/.attempt-*")), 120, f"an attempt in {stage}")
         if victim == "driver":
@@ -121,7 +129,57 @@ def test_killed_and_rerun_gives_the_same_bytes(
             assert process.wait(timeout=200) == 0, (tmp_path / "log").read_text()
     if victim == "driver":
         assert not (data / "manifest.json").exists()
-        rerun = penstock(*command)
+        rerun = penstock(*command, "--set", f"num_workers={5 - num_workers}")
         assert rerun.returncode == 0, rerun.stderr
     assert tree(data) == tree(prepared)
     assert not list(data.rglob(".attempt-*"))
+
+
+def test_a_missing_package_stops_the_first_stage_that_needs_it(tmp_path: Path) -> None:
+    """Hidden from every process: before anything is written. From the workers: before any document is cleaned."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text('{"text": "a document"}\n' * 20)
+    command = ["prepare", "--config", CONFIG, "--out", str(tmp_path / "out")]
+    for setting in (f"input={tmp_path / 'in'}", "num_workers=1", "sources=[jsonl]", "clean.filters=[unicode]"):
+        command += ["--set", setting]
+    for where in ("", "default_worker.py"):
+        done = penstock(*command, **hiding("ftfy", tmp_path / f"hidden{where}", where))
+        assert done.returncode == 2, done.stderr
+        assert (
+            "cannot import 'ftfy' (No module named 'ftfy'); install it wherever workers run: pip install ftfy"
+            in (done.stderr.splitlines()[-1])
+        )
+        assert "Traceback" not in done.stderr
+        assert bool(where) == (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.glob("out/clean-*/**/*")] == ["receipts"]
+
+
+def test_names_and_order_of_the_files_change_no_verdict(tmp_path: Path, workers: Workers) -> None:
+    """The same records in files of other names and another order: the same documents, verdicts and survivors."""
+    rng = random.Random(0)
+    texts = [sentences(rng) for _ in range(40)]
+    texts += [text + " One more sentence at its end." for text in texts[:6]] + texts[6:9] + ["short"] * 2
+    records = [json.dumps({"id": f"record {number}", "text": text}) for number, text in enumerate(texts)]
+    config = [parse(SOURCES, {"name": "jsonl", "id_field": "id"})]
+    found = []
+    for names in (("a", "b", "c"), ("z/c", "b", "a")):
+        folder = tmp_path / names[0].replace("/", "")
+        for number, name in enumerate(names):
+            file = folder / "in" / f"{name}.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("".join(f"{record}\n" for record in records[number::3]))
+        documents = sources.run(config, folder / "in", folder, workers)
+        cleaned = clean.run(clean.CleanConfig(filters=["unicode", "quality"]), documents, folder, workers)
+        unique = dedup.run(dedup.DedupConfig(), cleaned, folder, workers)
+        ledger = Ledger({"sources": documents, "clean": cleaned, "dedup": unique})
+        found.append({fate.doc_id: replace(fate, origin="", file="") for fate in ledger.fates()})
+    assert found[0] == found[1]
+    assert Counter(fate.reason for fate in found[0].values()) == {
+        "": 40, "near_duplicate": 6, "exact_duplicate": 3, "gopher_short": 2
+    }  # fmt: skip
+
+
+def sentences(rng: random.Random) -> str:
+    """English by its stop words, 60 words and more."""
+    words = ["".join(rng.choices("abdegilmnoprstu", k=rng.randint(3, 8))) for _ in range(60)]
+    return ". ".join(f"The {' '.join(words[at : at + 6])} is of that to have with" for at in range(0, 60, 6)) + "."

@@ -3,7 +3,6 @@
     PenstockError
     |-- UserError       exit 2   the user's mistake: one line with the numbers and the remedy; never requeued
     |   |-- ConfigError          a config file or --set: every mistake at once, by dotted path
-    |   |-- MissingPackage       a library that is not installed, or cannot be imported
     |   `-- ArtifactError        a file that is missing, damaged, or made by other inputs
     |-- StoppedOnPurpose exit 75 a checkpoint is written; requeue
     `-- UnhealthyNode   exit 76  a hang or a bad node; requeue without that node
@@ -30,15 +29,6 @@ class ArtifactError(UserError):
     pass
 
 
-class MissingPackage(UserError):
-    """A library that a plugin or a stage needs; `needed_by` says which."""
-
-    def __init__(self, error: ImportError, needed_by: str) -> None:
-        package = (error.name or "").partition(".")[0].replace("_", "-")
-        remedy = f"pip install {package}" if package else "install it"
-        super().__init__(f"{needed_by} needs a package that cannot be imported: {error}; {remedy} wherever workers run")
-
-
 class StoppedOnPurpose(PenstockError):
     exit_code = 75
 
@@ -56,3 +46,14 @@ def storage_error(error: OSError) -> UserError | None:
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return UserError(f"{error.filename} cannot be used as a path: {error.strerror}")
     return None
+
+
+def missing_package(error: ImportError, needed_by: str) -> UserError | None:
+    """The library that is not installed, or is broken, behind an ImportError; None if the module is ours."""
+    package = (error.name or "pipeline").partition(".")[0]
+    if package == "pipeline":
+        return None
+    return UserError(
+        f"{needed_by} cannot import '{package}' ({error}); install it wherever workers run: "
+        f"pip install {package.replace('_', '-')}"
+    )

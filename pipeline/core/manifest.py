@@ -18,13 +18,15 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow
-from pydantic import BaseModel
 
 from pipeline.core.errors import ArtifactError
 from pipeline.core.files import FileEntry, checksum, matches, remove_temporaries, write_json
+
+if TYPE_CHECKING:  # a tenth of a second that the commands over the ledger do without
+    from pydantic import BaseModel
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ def fingerprint(stage: str, version: int, config: Mapping[str, Any], inputs: Map
 def run_stage(
     stage: str,
     version: int,
-    config: BaseModel | Mapping[str, Any],
+    config: "BaseModel | Mapping[str, Any]",
     inputs: Mapping[str, str] | Sequence[Path],
     root: Path,
     body: Callable[[Path], Mapping[str, Any]],
@@ -65,7 +67,7 @@ def run_stage(
     `inputs`: the finished folders that it reads, each proven by its checksums before the work begins; or, for what no
     stage wrote, name -> fingerprint.
     """
-    section = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
+    section = dict(config) if isinstance(config, Mapping) else config.model_dump(mode="json")
     folders = () if isinstance(inputs, Mapping) else inputs
     inputs = inputs if isinstance(inputs, Mapping) else input_marks(inputs)
     mark = fingerprint(stage, version, section, inputs)

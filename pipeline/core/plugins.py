@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.core.config import Config
-from pipeline.core.errors import MissingPackage
+from pipeline.core.errors import missing_package
 
 
 class PluginMistake(ValueError):
@@ -41,7 +41,7 @@ def names(package: str) -> tuple[str, ...]:
 
 def load(package: str, name: str) -> ModuleType:
     """The plugin module; raises ValueError naming the near match, so that pydantic reports the dotted path, and
-    MissingPackage for a library that is not there."""
+    UserError naming a library that it needs and that is not there."""
     if name not in names(package):
         close = difflib.get_close_matches(name, names(package), n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names(package))}"
@@ -49,7 +49,7 @@ def load(package: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(f"{package}.{name}")
     except ImportError as error:
-        raise MissingPackage(error, f"{package.rpartition('.')[2]} plugin '{name}'") from error
+        raise missing_package(error, f"{name} ({package})") or error from None
 
 
 def parse(package: str, section: Any) -> Any:

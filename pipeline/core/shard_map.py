@@ -17,6 +17,7 @@ Facts behind the choices: what Ray does when a worker, the driver or the disk fa
 import json
 import logging
 import os
+import pickle
 import shutil
 import time
 import traceback
@@ -28,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.core.errors import MissingPackage, PenstockError, UserError, storage_error
+from pipeline.core.errors import PenstockError, UserError, missing_package, storage_error
 from pipeline.core.files import FileEntry, checksum, sync, write_json
 from pipeline.core.progress import Bar
 
@@ -113,7 +114,8 @@ class Workers:
             while waiting and len(running) < self.num_workers:
                 split = waiting.popleft()
                 attempts[split.id] = attempts.get(split.id, 0) + 1
-                running[self._attempt.remote(function, split.id, split.task, str(out))] = split
+                work = pickle.dumps((function, split.task))  # not left to Ray: see _attempt
+                running[self._attempt.remote(work, split.id, str(out))] = split
             ready, _ = ray.wait(list(running), num_returns=1, timeout=5)
             for reference in ready:
                 split = running.pop(reference)
@@ -159,24 +161,27 @@ def _outcome(reference: Any) -> Receipt | Failure:
 
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:  # not ours: our function returns its failures; an import, say
+    except ray.exceptions.RayTaskError as error:  # not ours: our function returns its failures
         return Failure(str(error.cause or error).splitlines()[0], str(error), user_mistake=False, retry=False)
     except ray.exceptions.RayError as error:  # killed, out of memory, its node gone
         return Failure(f"{type(error).__name__}: the worker died", str(error), user_mistake=False, retry=True)
 
 
-def _attempt(function: SplitFunction, split: str, task: Any, out: str) -> Receipt | Failure:
-    """Runs in the worker."""
+def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
+    """Runs in the worker; `work` is unpickled here, as that may need a library which is not there."""
     private = Path(out) / f".attempt-{split}-{uuid.uuid4().hex[:8]}"
     try:
         private.mkdir(parents=True)
+        function, task = pickle.loads(work)
         counts = function(task, private)
         return _commit(private, Path(out), split, counts)
     except UserError as error:
         return Failure(str(error), "", user_mistake=True, retry=False)
-    except ImportError as error:  # imported when first used; the other splits would fail for it too
-        missing = MissingPackage(error, f"{function.__module__} (split {split})")
-        return Failure(str(missing), traceback.format_exc(), user_mistake=True, retry=False)
+    except ImportError as error:
+        missing = missing_package(error, f"split {split}")
+        shown = str(missing or f"{type(error).__name__}: {error}")
+        # not there for this split, not there for any: the user's mistake, so that no other one is begun
+        return Failure(shown, traceback.format_exc(), user_mistake=missing is not None, retry=False)
     except OSError as error:
         mistake = storage_error(error)
         shown = str(mistake or f"{type(error).__name__}: {error}")

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.schema import DOCUMENT, LEDGER, Document
@@ -106,18 +105,4 @@ def read_documents(path: Path, rows_at_once: int = 1000) -> Iterator[Document]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=rows_at_once):
             for row in batch.to_pylist():
-                yield _document(row)
-
-
-def find_document(path: Path, doc_id: bytes) -> Document | None:
-    """One document of a file: the ids are read, then the row group that holds it."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            row = pc.index(file.read_row_group(group, columns=["doc_id"]).column(0), doc_id).as_py()
-            if row >= 0:
-                return _document(file.read_row_group(group).slice(row, 1).to_pylist()[0])
-    return None
-
-
-def _document(row: dict[str, Any]) -> Document:
-    return Document(**{**row, "meta": dict(row["meta"])})
+                yield Document(**{**row, "meta": dict(row["meta"])})

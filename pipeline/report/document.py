@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.core.errors import UserError
-from pipeline.core.ledger import Entry, Ledger
+from pipeline.core.ledger import AMONG, Entry, Ledger
 from pipeline.report.diff import changes
-from pipeline.sources.cc_news import canonical_url
 
 MANY = 1000  # a name that means more documents is refused
 SHOWN = 10  # documents in full, and names in a list
@@ -88,7 +87,7 @@ def explain(data: Path, name: str) -> list[Life]:
         raise UserError(f"no document '{name}' in the ledger of {data} (id in hex, title, URL or file){hint}")
     if len(found) > SHOWN:
         number = f"more than {MANY:,}" if len(found) > MANY else f"{len(found):,}"
-        rows = [entry for doc_id in found[:SHOWN] for entry in ledger.entries(doc_id)[:1]]
+        rows = [entry for entry in ledger.entries(*found[:SHOWN]) if entry.stage == ledger.stages[0]]
         some = "".join(f"\n  {row.doc_id.hex()}  {row.source}: {row.key}" for row in rows)
         raise UserError(f"'{name}' means {number} documents; name one of them, for example{some}")
     return [life(ledger, doc_id) for doc_id in found]
@@ -101,37 +100,39 @@ def find(ledger: Ledger, name: str) -> list[bytes]:
     """Ids of the documents that `name` may mean, by the first rule that finds any; MANY + 1 at most."""
     if ID_DIGITS.fullmatch(name):
         first, last = bytes.fromhex(name.ljust(32, "0")), bytes.fromhex(name.ljust(32, "f"))
-        if found := _ids(ledger, "doc_id BETWEEN $1 AND $2", "", first, last):
+        if found := _ids(ledger, ["doc_id BETWEEN $1 AND $2"], [], first, last):
             return found
-    exact = _ids(ledger, "key = $1", "title = $1 OR url = $1", name)
-    return exact or _by_url(ledger, name) or _by_title_or_file(ledger, name)
+    canonical = name
+    if "://" in name:
+        from pipeline.sources.cc_news import canonical_url  # its libraries are for URLs only
 
-
-def _by_url(ledger: Ledger, name: str) -> list[bytes]:
-    canonical = canonical_url(name)
-    if not canonical:
-        return []
-    decoded = unquote(canonical)
-    return _ids(ledger, "key = $1", "url = $1 OR url_decode(url) = $2", canonical, decoded)
+        canonical = canonical_url(name) or name
+    exact = _ids(ledger, ["key IN ($1, $2)"], ["title = $1", "url IN ($1, $2)"], name, canonical)
+    if not exact and "://" in name:
+        exact = _ids(ledger, [], ["url_decode(url) IN ($1, $2)"], unquote(name), unquote(canonical))
+    return exact or _by_title_or_file(ledger, name)
 
 
 def _by_title_or_file(ledger: Ledger, name: str) -> list[bytes]:
     """The key of a book, and of a record without a name, is a file: its last parts will do."""
-    return _ids(
-        ledger,
-        "lower(key) = $2 OR ends_with(key, '/' || $1) OR origin = $1 OR starts_with(origin, $1 || ':')"
-        " OR contains(origin, '/' || $1 || ':') OR ends_with(origin, '/' || $1)",
-        "lower(title) = $2",
-        name, name.replace("_", " ").lower(),
-    )  # fmt: skip
+    file = (
+        "origin = $2 OR starts_with(origin, $2 || ':') OR ends_with(origin, '/' || $2)"
+        " OR contains(origin, '/' || $2 || ':') OR ends_with(key, '/' || $2)"
+    )
+    title = name.replace("_", " ").lower()
+    return _ids(ledger, [f"lower(key) = $1 OR {file}"], ["lower(title) = $1"], title, name)
 
 
-def _ids(ledger: Ledger, in_ledger: str, in_documents: str, *values: object) -> list[bytes]:
-    query = f"SELECT doc_id, source, key FROM ledger WHERE stage_number = 0 AND ({in_ledger})"
-    if in_documents and ledger.has_documents:
-        query += f" UNION SELECT doc_id, source, key FROM documents WHERE {in_documents}"
-    return [row[0] for row in ledger.query(f"SELECT DISTINCT * FROM ({query}) ORDER BY source, key LIMIT {MANY + 1}",
-                                           *values)]  # fmt: skip
+def _ids(ledger: Ledger, in_ledger: list[str], in_documents: list[str], *values: object) -> list[bytes]:
+    """Of the documents that fulfil one condition or another; a query for each, as DuckDB skips what one rules out."""
+    columns = "SELECT doc_id, source, key FROM"
+    parts = [f"{columns} ledger WHERE stage_number = 0 AND ({condition})" for condition in in_ledger]
+    if ledger.has_documents:
+        parts += [f"{columns} documents WHERE {condition}" for condition in in_documents]
+    if not parts:
+        return []
+    query = f"SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)}) ORDER BY source, key LIMIT {MANY + 1}"
+    return [row[0] for row in ledger.query(query, *values)]
 
 
 def _near(ledger: Ledger, name: str) -> list[str]:
@@ -148,7 +149,7 @@ def _near(ledger: Ledger, name: str) -> list[str]:
 
 def life(ledger: Ledger, doc_id: bytes) -> Life:
     entries = ledger.entries(doc_id)
-    first, documents = entries[0], [entry.document() for entry in entries]
+    first, documents = entries[0], [ledger.document(entry) for entry in entries]
     steps, text = [], ""
     for entry, document in zip(entries, documents, strict=True):
         diff = changes(text, document.text) if document and entry.verdict == "edited" else ()
@@ -188,8 +189,8 @@ def _survivor(ledger: Ledger, entry: Entry) -> Relative | None:
 def _stands_for(ledger: Ledger, entry: Entry) -> tuple[Relative, ...]:
     if entry.verdict == "dropped" or "cluster_size" not in entry.detail:
         return ()
-    dropped = ledger.select("WHERE stage = $1 AND verdict = 'dropped' AND contains(detail, $2) ORDER BY source, key"
-                            f" LIMIT {SHOWN}", entry.stage, entry.doc_id.hex())  # fmt: skip
+    dropped = ledger.select(f"WHERE {ledger.within(entry.stage)} AND verdict = 'dropped' AND contains(detail, $1)"
+                            f" ORDER BY source, key LIMIT {SHOWN}", entry.doc_id.hex())  # fmt: skip
     alike = {one.doc_id: told[1] for one in dropped if (told := survivor_of(one)) and told[0] == entry.doc_id}
     return tuple(
         replace(one, jaccard=alike[bytes.fromhex(one.doc_id)])
@@ -200,7 +201,7 @@ def _stands_for(ledger: Ledger, entry: Entry) -> tuple[Relative, ...]:
 def _relatives(ledger: Ledger, ids: list[bytes]) -> list[Relative]:
     if not ledger.has_documents:
         return [Relative(doc_id.hex(), "", "") for doc_id in ids]
-    rows = ledger.query("SELECT DISTINCT doc_id, source, key, url, title FROM documents WHERE list_contains($1, doc_id)"
+    rows = ledger.query(f"SELECT DISTINCT doc_id, source, key, url, title FROM documents WHERE {AMONG}"
                         " ORDER BY source, key", ids)  # fmt: skip
     return [Relative(row[0].hex(), *row[1:]) for row in rows]
 

@@ -8,6 +8,7 @@ What the first stage drops has no text: its raw record is told by file and place
 """
 
 import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,19 +58,23 @@ def draw(data: Path, reason: str, source: str | None = None, num: int = 5, seed:
     drawn = ledger.drawn_by(reason, source, num, seed)
     if not drawn:
         raise UserError(_nothing(ledger, data, reason, source))
-    others: dict[tuple[str, str], list[Entry]] = {}
-    for where in {(entry.stage, entry.source) for entry in drawn}:
-        others[where] = ledger.kept_in(*where, num, seed)
-    examples = []
-    for number, entry in enumerate(drawn):
-        beside = others[entry.stage, entry.source]
-        examples.append(_example(ledger, entry, beside[number % len(beside)] if beside else None))
-    return examples
+    relatives = [told[0] for entry in drawn if (told := survivor_of(entry))]
+    lives = ledger.entries(*(entry.doc_id for entry in drawn), *relatives)
+    kept = {where: ledger.kept_in(*where, num, seed) for where in {(entry.stage, entry.source) for entry in drawn}}
+    return [_example(ledger, lives, entry, kept[entry.stage, entry.source][at:]) for at, entry in enumerate(drawn)]
 
 
-def _example(ledger: Ledger, entry: Entry, other: Entry | None) -> Example:
-    before = _document_before(ledger, entry)
-    what, kept = _beside(ledger, entry, other) if before else ("", None)
+def _example(ledger: Ledger, lives: Sequence[Entry], entry: Entry, others: Sequence[Entry]) -> Example:
+    """`lives`: of all documents in question, stage by stage; `others`: that the stage kept."""
+    before = _before(ledger, lives, entry)
+    what, kept = "", None
+    if before and (told := survivor_of(entry)):
+        here = (one for one in lives if one.doc_id == told[0] and one.stage == entry.stage)
+        what, kept = "survivor", _first_document(ledger, here)
+    elif before and entry.verdict == "edited":
+        what, kept = "edited", ledger.document(entry)
+    elif before:
+        what, kept = "kept", _first_document(ledger, others[:1])
     return Example(
         entry.doc_id.hex(), entry.source, entry.key, entry.origin, entry.stage, entry.verdict, entry.reason,
         entry.detail, excerpt(before.text, TEXT_CHARS) if before else "",
@@ -78,21 +83,15 @@ def _example(ledger: Ledger, entry: Entry, other: Entry | None) -> Example:
     )  # fmt: skip
 
 
-def _document_before(ledger: Ledger, entry: Entry) -> Document | None:
+def _before(ledger: Ledger, lives: Sequence[Entry], entry: Entry) -> Document | None:
     """As it came into the stage; None for the raw records of the first one."""
-    life = ledger.entries(entry.doc_id)
-    before = life[: [one.stage for one in life].index(entry.stage)]
-    return before[-1].document() if before else None
+    number = ledger.stages.index(entry.stage)
+    earlier = ledger.stages[number - 1] if number else ""
+    return _first_document(ledger, (one for one in lives if one.doc_id == entry.doc_id and one.stage == earlier))
 
 
-def _beside(ledger: Ledger, entry: Entry, other: Entry | None) -> tuple[str, Document | None]:
-    told = survivor_of(entry)
-    if told is not None:
-        after = (one.document() for one in ledger.entries(told[0]) if one.stage == entry.stage)
-        return "survivor", next((document for document in after if document), None)
-    if entry.verdict == "edited":
-        return "edited", entry.document()
-    return "kept", other.document() if other else None
+def _first_document(ledger: Ledger, entries: Iterable[Entry]) -> Document | None:
+    return next((document for entry in entries if (document := ledger.document(entry))), None)
 
 
 def _nothing(ledger: Ledger, data: Path, reason: str, source: str | None) -> str:

@@ -59,7 +59,7 @@ def _section(flow: Flow, colours: dict[str, str]) -> str:
 def _row(bar: Bar, top: int, colours: dict[str, str]) -> str:
     """Label, what is left (grey) with what the rule took behind it, figures."""
     middle = top + ROW - 7
-    share = f"{bar.share:.1%}" if bar.documents else ""
+    documents, share = (f"{bar.documents:,}", f"{bar.share:.1%}") if bar.documents else ("", "")  # edits take none
     label = f"{bar.stage}: {bar.name}" if bar.stage else bar.name
     megabytes = f"{bar.num_bytes / 1e6:,.2f} MB"
     told = f"{label}: {bar.documents:,} documents, {megabytes}; {bar.left:.1%} left"
@@ -75,7 +75,7 @@ def _row(bar: Bar, top: int, colours: dict[str, str]) -> str:
     return (
         f"<g><title>{escape(told)}</title>"
         f'<text x="{LABELS - 10}" y="{middle}" text-anchor="end">{escape(label)}</text>{boxes}'
-        f'<text x="{LABELS + PLOT + 100}" y="{middle}" text-anchor="end">{bar.documents:,}</text>'
+        f'<text x="{LABELS + PLOT + 100}" y="{middle}" text-anchor="end">{documents}</text>'
         f'<text x="{LABELS + PLOT + 160}" y="{middle}" text-anchor="end"{faint}>{share}</text>'
         f'<text x="{LABELS + PLOT + FIGURES}" y="{middle}" text-anchor="end"{faint}>{megabytes}</text>'
         "</g>\n"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.ledger import Flow, Ledger, Loss
-from pipeline.core.manifest import is_done, unused_folders
+from pipeline.core.manifest import is_done, read_manifest, unused_folders
 
 ALL = "all sources"
 
@@ -49,8 +49,8 @@ def summarise(data: Path) -> Summary:
     flows = ledger.flows()
     if len(flows) > 1:
         flows.append(_total(flows, ledger.stages))
-    finished = is_done(data) and data.joinpath("summary.json").exists()
-    unused = [Unused(path.name, _size(path)) for path in unused_folders(data)] if finished else []
+    is_whole = is_done(data) and read_manifest(data).stage == "prepare"
+    unused = [Unused(path.name, _size(path)) for path in unused_folders(data)] if is_whole else []
     return Summary(str(data), ledger.stages, tuple(flows), tuple(unused))
 
 

@@ -92,7 +92,7 @@ def _read_all(
         of_source = counts["sources"].get(source.source, {"in": 0, "documents": 0, "errors": 0})
         errors = _errors(source, folder) if of_source["errors"] else []
         _warn_of_losses(source, errors)
-        _check_errors(source, of_source, errors)
+        _check_errors(source, of_source, errors, folder)
     if not counts["documents"]:
         reasons: Counter[str] = Counter()
         for one in counts["sources"].values():
@@ -174,7 +174,7 @@ def _warn_of_losses(config: SourceConfig, errors: Sequence[Unreadable]) -> None:
         logger.warning("source %s: and %d more; see the ledger", config.source, len(losses) - SHOWN_LOSSES)
 
 
-def _check_errors(config: SourceConfig, counts: dict[str, int], errors: Sequence[Unreadable]) -> None:
+def _check_errors(config: SourceConfig, counts: dict[str, int], errors: Sequence[Unreadable], folder: Path) -> None:
     examples = "; ".join(map(str, errors[:3]))
     if errors and not counts["documents"]:
         raise UserError(
@@ -184,7 +184,8 @@ def _check_errors(config: SourceConfig, counts: dict[str, int], errors: Sequence
     if counts["errors"] > max(TOLERATED_ERRORS, config.max_error_rate * counts["in"]):
         raise UserError(
             f"source {config.source}: {counts['errors']} of {counts['in']} records could not be read, more than "
-            f"max_error_rate {config.max_error_rate:g} allows; for example {examples}"
+            f"max_error_rate {config.max_error_rate:g} allows; for example {examples} "
+            f"(`penstock ledger summary {folder}` counts them by reason)"
         )
 
 

@@ -26,6 +26,15 @@ with exclusive(Path({str(tmp_path)!r})):
         pass
 
 
+def test_a_folder_in_which_nothing_was_made_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), exclusive(tmp_path / "a" / "b"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "a").exists()
+    with exclusive(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "file").touch()
+    assert (tmp_path / "a" / "b" / "file").exists()
+
+
 def test_a_flipped_bit_does_not_match(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"water" * 1000)

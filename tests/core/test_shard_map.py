@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,27 @@ def test_the_users_mistake_stays_one_line(workers: Workers, tmp_path: Path, how:
     with pytest.raises(UserError, match=message):
         workers.map(shout, [Split("a", {"how": how})], tmp_path, "shout")
     assert committed(tmp_path) == {}
+
+
+def test_a_library_that_is_not_there_is_named_and_stops_the_rest(workers: Workers, tmp_path: Path) -> None:
+    splits = [Split(f"{number}", {"text": "one", "need": number == 0}, num_bytes=-number) for number in range(20)]
+    with pytest.raises(UserError) as raised:
+        workers.map(import_and_shout, splits, tmp_path, "shout")
+    assert str(raised.value) == (
+        "split 0 cannot import 'no_such_library' (No module named 'no_such_library'); install it "
+        "wherever workers run: pip install no-such-library"
+    )
+    assert "0.out.txt" not in committed(tmp_path)
+    assert len(committed(tmp_path)) < 19, "splits were begun after the first had failed"
+    assert not list(tmp_path.glob(".attempt-*"))
+
+
+def import_and_shout(task: dict[str, Any], folder: Path) -> dict[str, int]:
+    (folder / "half.txt").write_text("half")
+    if task["need"]:
+        import no_such_library  # noqa: F401
+    time.sleep(0.05)
+    return shout(task, folder)
 
 
 def test_a_split_that_kills_its_worker_every_time_is_given_up(tmp_path: Path, workers: Workers) -> None:

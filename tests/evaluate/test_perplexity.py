@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pipeline.core.errors import ArtifactError, ConfigError, UserError
+from pipeline.core.manifest import stage_folders
 from pipeline.evaluate.perplexity import Config, bytes_per_token, text_windows
 from pipeline.evaluate.run import evaluate, print_results
 from pipeline.model.pretrained import load_decoder, load_tokenizer
-from pipeline.prepare import stage_folders
 from pipeline.shards.read import open_corpora, read_shards_manifest
 from tests.models import CONTEXT, write_decoder, write_jsonl
 

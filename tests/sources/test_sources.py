@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 
 from pipeline.core.config import Config, load
 from pipeline.core.errors import ConfigError, UserError
-from pipeline.core.manifest import read_manifest
+from pipeline.core.manifest import is_done, read_manifest
 from pipeline.core.plugins import parse
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
+from pipeline.report.waterfall import summarise
 from pipeline.sources.base import PACKAGE, SourceConfig, Sources, group
 from pipeline.sources.run import _splits, find_files, read_split, run
 
@@ -42,7 +43,7 @@ def test_the_stage_counts_every_record_and_writes_the_same_bytes_again(tmp_path:
     write_lines(tmp_path / "in/a.jsonl", good=50, broken=2)
     write_lines(tmp_path / "in/b/b.jsonl", good=5)
     (tmp_path / "in/c.txt").write_text("A book, and not a long one. \ud83d".encode("utf-8", "replace").decode())
-    config = [source(), source("bookcorpus", label="books", paths=["*.txt"])]
+    config = [source(paths=["**/*.jsonl", "*.jsonl"]), source("bookcorpus", label="books", paths=["*.txt"])]
     folder = run(config, tmp_path / "in", tmp_path / "first", workers)
     counts = read_manifest(folder).counts
     assert (counts["in"], counts["documents"], counts["dropped"], counts["errors"]) == (58, 56, 2, 2)
@@ -57,8 +58,10 @@ def test_the_stage_counts_every_record_and_writes_the_same_bytes_again(tmp_path:
     with Workers(num_workers=1) as alone:
         # Ray is up with two workers already; one split at a time is what matters here
         alone._attempt = workers._attempt
-        second = run(config, tmp_path / "in", tmp_path / "second", alone)
+        listed_otherwise = [config[1], source(paths=["*.jsonl", "**/*.jsonl", "*.jsonl"])]
+        second = run(listed_otherwise, tmp_path / "in", tmp_path / "second", alone)
         alone._attempt = None
+    assert second.name == folder.name
     assert files_of(second) == files_of(folder)
 
 
@@ -67,6 +70,9 @@ def test_splits_do_not_depend_on_the_order_of_the_globs(tmp_path: Path) -> None:
         write_lines(tmp_path / f"{name}.jsonl", good=3)
     one = find_files(source(paths=["a*", "b*", "c*"]), tmp_path)
     two = find_files(source(paths=["c*", "*b.jsonl", "*"]), tmp_path)
+    write_lines(tmp_path / "sub/d.jsonl", good=1)
+    keys = [find_files(source(paths=paths), tmp_path)[0].key for paths in (["sub", "**/d*"], ["**/d*", "sub"])]
+    assert keys[0] == keys[1], "of two patterns that match a file always the same names it"
     assert [file.name for file in one] == [file.name for file in two] == ["a.jsonl", "b.jsonl", "c.jsonl"]
     assert [split.id for split in _splits(source(), one)] == ["jsonl-00000"]
 
@@ -156,8 +162,13 @@ def test_an_empty_corpus_is_refused(tmp_path: Path, workers: Workers) -> None:
 
 def test_too_many_errors_stop_the_stage_and_name_examples(tmp_path: Path, workers: Workers) -> None:
     write_lines(tmp_path / "in/a.jsonl", good=96, broken=4)
-    with pytest.raises(UserError, match=r"4 of 100 records .* max_error_rate 0\.01 .*a\.jsonl:97: malformed"):
+    with pytest.raises(UserError, match=r"4 of 100 records .* max_error_rate 0\.01 .*a\.jsonl:97: malformed") as raised:
         run([source()], tmp_path / "in", tmp_path / "out", workers)
+    (folder,) = (tmp_path / "out").iterdir()
+    assert str(raised.value).endswith(f"(`penstock ledger summary {folder}` counts them by reason)")
+    (flow,) = summarise(folder).flows
+    assert [(loss.kind, loss.reason, loss.documents) for loss in flow.losses] == [("error", "malformed", 4)]
+    assert not is_done(folder)
     run([source(max_error_rate=0.05)], tmp_path / "in", tmp_path / "out", workers)
 
 

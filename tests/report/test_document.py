@@ -1,0 +1,139 @@
+"""Lives of planted documents, as `penstock explain doc` tells them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import ArtifactError, UserError
+from pipeline.core.ledger import Ledger
+from pipeline.core.manifest import stage_folders
+from pipeline.report.document import explain, find
+from tests.processes import penstock
+from tests.report.planted import planted
+
+
+def test_a_dropped_document_is_told_with_its_reason_and_score(sample: Path, prepared: Path) -> None:
+    (life,) = explain(prepared, planted(sample, "short")["key"])
+    assert [(step.stage, step.verdict) for step in life.steps] == [("sources", "kept"), ("clean", "dropped")]
+    assert life.steps[1].reason == "gopher_short"
+    assert life.steps[1].detail == str(len(life.excerpt.split()))
+    assert life.steps[0].num_bytes == len(life.excerpt.encode())
+
+
+def test_a_page_is_traced_to_its_bytes_in_the_dump(sample: Path, prepared: Path) -> None:
+    import bz2
+
+    (life,) = explain(prepared, planted(sample, "near_duplicate")["key"])
+    stream, offset = map(int, life.place.split("+"))
+    with open(sample / life.file, "rb") as dump:
+        dump.seek(stream)
+        data = bz2.BZ2Decompressor().decompress(dump.read())
+    page = data[offset : data.index(b"</page>", offset)].decode()
+    assert page.startswith("<page>")
+    assert f"<title>{life.title}</title>" in page
+    assert f"<id>{life.meta['page_id']}</id>" in page
+
+
+def test_a_duplicate_names_its_survivor_and_the_survivor_its_duplicate(sample: Path, prepared: Path) -> None:
+    twins = planted(sample, "near_duplicate")
+    lives = [explain(prepared, name)[0] for name in (twins["key"], twins["of"]["key"])]
+    dropped, kept = sorted(lives, key=lambda life: len(life.steps))
+    survivor = dropped.steps[-1].survivor
+    assert survivor is not None
+    assert (survivor.doc_id, survivor.source, survivor.key) == (kept.doc_id, kept.source, kept.key)
+    assert (survivor.title, survivor.url) == (kept.title, kept.url)
+    assert survivor.jaccard is not None
+    assert 0.7 <= survivor.jaccard < 1
+    (duplicate,) = kept.steps[2].stands_for
+    assert (duplicate.doc_id, duplicate.jaccard) == (dropped.doc_id, survivor.jaccard)
+    assert kept.steps[-1].stage == "shards"
+    assert re.fullmatch(r"(train|validation|test)\.\d\d:\d+\+\d+", kept.steps[-1].detail)
+
+
+def test_an_edit_is_shown_as_a_diff(sample: Path, prepared: Path) -> None:
+    secret = planted(sample, "pii")
+    (life,) = explain(prepared, secret["key"])
+    step = life.steps[1]
+    assert (step.verdict, step.reason) == ("edited", "pii")
+    removed = [line for line in step.diff if line.startswith("-")]
+    added = [line for line in step.diff if line.startswith("+")]
+    assert all(any(string in line for line in removed) for string in secret["planted"])
+    assert not any(string in line for line in added for string in secret["planted"])
+    assert max(map(len, step.diff)) < 300
+
+
+def test_a_broken_record_is_told_with_its_file(sample: Path, prepared: Path) -> None:
+    broken = planted(sample, "broken")
+    (life,) = explain(prepared, broken["key"])
+    assert (sample / life.file).is_file()
+    assert [(step.stage, step.kind) for step in life.steps] == [("sources", "error")]
+
+
+def test_documents_are_found_by_id_title_url_and_file(prepared: Path) -> None:
+    ledger = Ledger.of(prepared)
+    page = ledger.kept_in("shards", "wikipedia", 1, seed=0)[0]
+    (life,) = explain(prepared, page.key)
+    assert life.doc_id == page.doc_id.hex()
+    names = [life.doc_id, life.doc_id.upper(), life.doc_id[:10], life.url, life.title, life.title.lower(),
+             life.title.replace(" ", "_"), life.url.replace("https://", "HTTPS://", 1) + "#History"]  # fmt: skip
+    for name in names:
+        assert find(ledger, name) == [page.doc_id], name
+    news = ledger.kept_in("shards", "cc_news", 1, seed=0)[0]
+    host = news.key.split("/")[2]
+    for name in (news.key, news.key.replace(host, host.upper()) + "?utm_source=x", f"{news.key}#top"):
+        assert find(ledger, name) == [news.doc_id], name
+    book = ledger.kept_in("shards", "bookcorpus", 1, seed=0)[0]
+    for name in (book.key, f"bookcorpus/{book.key}"):
+        assert find(ledger, name) == [book.doc_id], name
+    assert find(ledger, page.doc_id.hex()[:7]) == [], "seven digits are a guess"
+
+
+def test_a_name_that_finds_nothing_or_too_much_says_what_there_is(sample: Path, prepared: Path) -> None:
+    title = planted(sample, "near_duplicate")["key"]
+    with pytest.raises(UserError, match=rf"no document '{re.escape(title[1:])}'.*; did you mean '{re.escape(title)}'"):
+        explain(prepared, title[1:])
+    with pytest.raises(UserError, match=r"no document 'zzzzqqqq' in .* \(id in hex, title, URL or file\)$"):
+        explain(prepared, "zzzzqqqq")
+    (dump,) = (sample / "wikipedia").glob("*.xml.bz2")
+    with pytest.raises(UserError) as raised:
+        explain(prepared, dump.name)
+    lines = str(raised.value).splitlines()
+    assert re.fullmatch(rf"'{dump.name}' means \d\d\d documents; name one of them, for example", lines[0])
+    assert len(lines) == 11
+    assert re.fullmatch(r"  [0-9a-f]{32}  wikipedia: .+", lines[1])
+
+
+def test_a_stage_can_be_asked_before_the_others_are_done(sample: Path, prepared: Path, tmp_path: Path) -> None:
+    key = planted(sample, "short")["key"]
+    (life,) = explain(stage_folders(prepared)["clean"], key)
+    assert [step.verdict for step in life.steps] == ["dropped"]
+    (tmp_path / "data").mkdir()
+    for stage in ("sources", "clean"):
+        (tmp_path / "data" / stage_folders(prepared)[stage].name).symlink_to(stage_folders(prepared)[stage])
+    with pytest.raises(ArtifactError, match=r"data is not finished; name one of the stages in it: clean-.*, sources-"):
+        explain(tmp_path / "data", key)
+    with pytest.raises(ArtifactError, match="nothing is not a folder"):
+        explain(tmp_path / "nothing", key)
+    with pytest.raises(ArtifactError, match="no ledger"):
+        explain(stage_folders(prepared)["tokenizer"], key)
+
+
+def test_a_folder_may_have_any_name(sample: Path, prepared: Path, tmp_path: Path) -> None:
+    data = tmp_path / "it's [1] *.\\d"
+    shutil.copytree(prepared, data)
+    key = planted(sample, "pii")["key"]
+    assert explain(data, key) == explain(prepared, key)
+
+
+def test_the_command(sample: Path, prepared: Path) -> None:
+    key = planted(sample, "short")["key"]
+    said = penstock("explain", "doc", key, "--data", prepared).stdout
+    assert re.search(r"^  sources  kept +\d+ bytes$", said, re.MULTILINE)
+    assert re.search(r"^  clean    dropped +\d+ bytes  gopher_short  \d+$", said, re.MULTILINE)
+    (life,) = json.loads(penstock("explain", "doc", key, "--data", prepared, "--json").stdout)
+    assert life["key"] == key
+    done = penstock("explain", "token", "5", "--data", prepared)
+    assert (done.returncode, done.stderr) == (2, "penstock: explain token: this version explains doc\n")
