@@ -32,6 +32,7 @@ def write(summary: Summary, file: Path) -> None:
         names = ", ".join(escape(folder.name) for folder in summary.unused)
         unused = f"<p>Unused stage folders of other settings, which may go: {names} ({megabytes:,.1f} MB).</p>\n"
     body = "".join(_section(flow, colours) for flow in summary.flows)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -85,10 +85,10 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_the_command(prepared: Path, tmp_path: Path) -> None:
-    done = penstock("ledger", "summary", prepared, "--html", tmp_path / "page.html")
+    done = penstock("ledger", "summary", prepared, "--html", tmp_path / "deep" / "page.html")
     assert done.returncode == 0, done.stderr
     assert re.search(r"│ dedup   │ near_duplicate +│ +-12 │", done.stdout)
-    assert "<svg" in (tmp_path / "page.html").read_text()
+    assert "<svg" in (tmp_path / "deep" / "page.html").read_text()
     told = json.loads(penstock("ledger", "summary", prepared, "--json").stdout)
     assert [flow["source"] for flow in told["flows"]] == ["bookcorpus", "cc_news", "wikipedia", ALL]
 
