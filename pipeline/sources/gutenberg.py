@@ -1,8 +1,9 @@
 """The text of a book as it was typed: without Project Gutenberg's header and licence, its lines joined to paragraphs.
 
-strip_licence(text)  -> text between the markers of any generation of files, 1991 to today
-join_lines(text)     -> hard-wrapped prose as one line per paragraph; verse, lists and headings as they are
-find_title(text)     -> "Title: ..." of the header, or ""
+normalise(text)             -> "\\n" line ends, no spaces at the ends of lines, no more than five blank lines together
+find_facts(text)            -> title and author, as the header tells them
+strip_licence(text)         -> text between the markers of any generation of files, 1991 to today
+join_lines(text)            -> hard-wrapped prose as one line per paragraph; verse, lists and headings as they are
 """
 
 import re
@@ -23,17 +24,27 @@ _END = re.compile(
 )
 _CREDITS = re.compile(
     r"(?:\s*(?:Produced by|E-?text prepared by|This e-?text was (?:prepared|produced)|This etext was|HTML version by|"
-    r"Transcribed (?:from|by)|Prepared by|Scanned by|Updated editions|Note: Project Gutenberg|"
-    r"\[Transcriber['’]s note)[^\n]*(?:\n[^\n]+)*\n\s*\n)+",
+    r"Transcribed (?:from|by)|Prepared by|Scanned by|Updated editions|Note: Project Gutenberg)"
+    r"(?:[^\n]*(?:\n[^\n]+){0,8}\n\n|[^\n]*\n))+",
     re.IGNORECASE,
 )
-_TITLE = re.compile(r"^Title:[ \t]*(\S[^\n]*(?:\n[ \t]{2,}\S[^\n]*)*)", re.MULTILINE)
+_FIRST_LINE = re.compile(
+    r"Project Gutenberg(?:['’]s)?(?: (?:Etext|eBook))?(?: of)? (?P<title>[^*\n]{1,150}?),? by "
+    r"(?P<author>[^*\n(\[]{1,80})",
+    re.IGNORECASE,
+)
+_MENTION = re.compile(r"Project Gutenberg\b|\bgutenberg\.(?:org|net)\b", re.IGNORECASE)
+_FIELD = re.compile(r"^(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]{2,}\S[^\n]*)*)", re.MULTILINE)
+_TRAILING = re.compile(r"[ \t\v\f\x1c-\x1e\x85\u2028\u2029]+$", re.MULTILINE)
+_GAP = re.compile(r"\n{7,}")
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n\s*")
 _SENTENCE_END = re.compile(r"[.!?:][\"'”’)\]]*$")
 _HYPHEN = re.compile(r"\w-$")
 _ITEM = re.compile(r"^\s*(?:[-*•]|\(?\d{1,3}[.)]|[IVXL]{1,6}\.)\s")
 
-MIN_WRAP, MAX_WRAP = 40, 100  # columns at which people and programs wrap lines
+HEADER_CHARS = 5_000  # in which the header's fields are looked for
+AROUND_CHARS = 6_000  # at either end, in which whoever speaks of Project Gutenberg is not the author
+MIN_WRAP, MAX_WRAP = 50, 100  # columns at which people and programs wrap lines; verse is shorter
 SLACK = 12  # a wrapped line may end this much before its limit
 MARGIN = 4  # verse and signatures are indented by at least this much
 LONG_BLOCK = 30  # lines: a longer block without a blank line is more than one paragraph
@@ -49,18 +60,37 @@ def strip_licence(text: str) -> str:
     if starts:
         credits = _CREDITS.match(body)
         body = body[credits.end() :] if credits else body
-    return body.strip("\n") + "\n" if starts or end else text
+    return _without_mentions(body).strip("\n") + "\n" if starts or end else text
 
 
-def find_title(text: str) -> str:
-    match = _TITLE.search(text[:5000])
-    return " ".join(match[1].split()) if match else ""
+def _without_mentions(body: str) -> str:
+    """Without the blocks up to its last mention in the beginning, and without those from its first in the end."""
+    around = min(AROUND_CHARS, len(body) // 3)
+    head = [match.end() for match in _MENTION.finditer(body, 0, around)]
+    begin = body.find("\n\n", head[-1]) if head else 0
+    tail = _MENTION.search(body, len(body) - around)
+    end = body.rfind("\n\n", 0, tail.start()) if tail else len(body)
+    return body[max(begin, 0) : max(end, 0)]
+
+
+def normalise(text: str) -> str:
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")
+    return _GAP.sub("\n" * 6, _TRAILING.sub("", text))
+
+
+def find_facts(text: str) -> tuple[str, str]:
+    """(title, author): "Title: ..." of the header, else "The Project Gutenberg Etext of TITLE, by AUTHOR", else ""."""
+    header = text[:HEADER_CHARS]
+    fields = {match[1].lower(): " ".join(match[2].split()) for match in reversed(list(_FIELD.finditer(header)))}
+    first = _FIRST_LINE.search(header[:500])
+    told = {name: value.strip() for name, value in first.groupdict().items()} if first else {}
+    return fields.get("title") or told.get("title", ""), fields.get("author") or told.get("author", "")
 
 
 def join_lines(text: str) -> str:
     """Paragraphs of hard-wrapped text on one line each, separated by blank lines."""
     limit = _wrap_limit(text)
-    blocks = (block.strip("\n") for block in _PARAGRAPHS.split(text.replace("\r\n", "\n").replace("\r", "\n")))
+    blocks = (block.strip("\n") for block in _PARAGRAPHS.split(text))
     return "\n\n".join(_join(block.split("\n"), limit) for block in blocks if block.strip())
 
 
@@ -92,7 +122,7 @@ def _join(lines: list[str], limit: int) -> str:
 
 def _is_full(line: str, following: str, limit: int) -> bool:
     """Where a wrapped line ends, the next line's first word had no room."""
-    return len(line) + 1 + len(following.split()[0]) > limit - SLACK
+    return len(line) + 1 + len(following.lstrip().partition(" ")[0]) > limit - SLACK
 
 
 def _is_wrapped(lines: list[str], limit: int) -> bool:

@@ -1,15 +1,18 @@
 """Books in every format; licences, wrapped lines, verse; damaged, lying and hostile archives."""
 
+import bz2
 import gzip
-import io
+import lzma
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources import bookcorpus
-from pipeline.sources.gutenberg import join_lines, strip_licence
+from pipeline.sources import archives, epub, markup
+from pipeline.sources.gutenberg import find_facts, join_lines, strip_licence
+from tests.sources.packing import PACKAGE, make_epub, zipped
 from tests.sources.reading import read_all, reasons
 
 PROSE = (
@@ -36,45 +39,13 @@ OLD = (
     "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*\n\n"
     f"{TEXT}\n\nEnd of Project Gutenberg's Etext of Rain, by A. Writer\n"
 )
-CONTAINER = '<?xml version="1.0"?><container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles><rootfile full-path="OEBPS/a.opf"/></rootfiles></container>'  # noqa: E501
-PACKAGE = (
-    '<package xmlns="http://www.idpf.org/2007/opf"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/">'
-    '<dc:title>Rain</dc:title></metadata><manifest><item id="b" href="b%20c.xhtml" media-type="application/xhtml+xml"/>'
-    '<item id="a" href="a.xhtml" media-type="application/xhtml+xml"/>'
-    '<item id="n" href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"/></manifest>'
-    '<spine><itemref idref="n"/><itemref idref="b"/><itemref idref="a"/></spine></package>'
-)
-
-
-def chapter(title: str, text: str) -> str:
-    return f"<html><head><script>bad()</script></head><body><h1>{title}</h1><p>{text}</p></body></html>"
-
-
-def epub(**changed: str) -> bytes:
-    parts = {
-        "mimetype": "application/epub+zip",
-        "META-INF/container.xml": CONTAINER,
-        "OEBPS/a.opf": PACKAGE,
-        "OEBPS/a.xhtml": chapter("Two", "Second."),
-        "OEBPS/b c.xhtml": chapter("One", "First."),
-        "OEBPS/nav.xhtml": chapter("Contents", "not text"),
-    } | changed
-    return zipped({name: text.encode() for name, text in parts.items() if text})
-
-
-def zipped(parts: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, data in parts.items():
-            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, method)
-    return packed.getvalue()
 
 
 def test_keys_are_relative_to_the_glob(tmp_path: Path) -> None:
     books = tmp_path / "bookcorpus" / "austen"
     books.mkdir(parents=True)
     (books / "x.txt").write_text(MODERN)
-    (books / "x.epub").write_bytes(epub())
+    (books / "x.epub").write_bytes(make_epub())
     (books / "y.txt.gz").write_bytes(gzip.compress(OLD.encode(), mtime=0))
     (books / "cover.jpg").write_bytes(b"\xff\xd8")
     (books / "more.zip").write_bytes(zipped({"z/w.txt": TEXT.encode(), "../up.txt": TEXT.encode()}))
@@ -131,21 +102,21 @@ def test_long_books_are_cut_at_chapters(tmp_path: Path) -> None:
     documents, _ = read_all("bookcorpus", tmp_path, max_chars=1500)
     assert list(documents) == ["a.txt", "a.txt#2"]
     assert documents["a.txt#2"].text.startswith("CHAPTER III.")
-    assert documents["a.txt#2"].meta == {"book": "a.txt", "part": "2/2"}
+    assert documents["a.txt"].meta == {"book": "a.txt", "part": "1/2", "chapters": "CHAPTER I.\nCHAPTER II."}
+    assert documents["a.txt#2"].meta == {"book": "a.txt", "part": "2/2", "chapters": "CHAPTER III.\nCHAPTER IV."}
     assert "\n\n".join(document.text for document in documents.values()) == "\n\n".join(chapters)
-    assert bookcorpus.cut("x" * 2500, 1000) == ["x" * 1000, "x" * 1000, "x" * 500]
 
 
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
         ("a.epub", b"no zip", "damaged"),
-        ("a.epub", epub()[:-30], "damaged"),
-        ("a.epub", epub(**{"OEBPS/a.xhtml": ""}), "broken_epub"),
-        ("a.epub", epub(**{"META-INF/container.xml": ""}), "broken_epub"),
-        ("a.epub", epub(**{"OEBPS/a.opf": PACKAGE.replace("a.xhtml", "../../../etc/passwd")}), "broken_epub"),
-        ("a.epub", epub(**{"OEBPS/a.opf": '<!DOCTYPE p [<!ENTITY a "b">]>' + PACKAGE}), "broken_epub"),
-        ("a.epub", epub(**{"OEBPS/a.opf": PACKAGE[:-20]}), "broken_epub"),
+        ("a.epub", make_epub()[:-30], "damaged"),
+        ("a.epub", make_epub(**{"OEBPS/a.xhtml": ""}), "broken_epub"),
+        ("a.epub", make_epub(**{"META-INF/container.xml": ""}), "broken_epub"),
+        ("a.epub", make_epub(**{"OEBPS/a.opf": PACKAGE.replace("a.xhtml", "../../../etc/passwd")}), "broken_epub"),
+        ("a.epub", make_epub(**{"OEBPS/a.opf": '<!DOCTYPE p [<!ENTITY a "b">]>' + PACKAGE}), "broken_epub"),
+        ("a.epub", make_epub(**{"OEBPS/a.opf": PACKAGE[:-20]}), "broken_epub"),
         ("a.txt", bytes(range(256)) * 20, "not_text"),
         ("a.txt.gz", gzip.compress(TEXT.encode())[:-9], "damaged"),
         ("a.zip", b"PK no", "damaged"),
@@ -195,7 +166,7 @@ def test_a_book_that_breaks_a_library_is_one_error(tmp_path: Path, monkeypatch: 
     def extract(tree: HTMLTree, **_: object) -> str:
         raise KeyError(tree.title)
 
-    monkeypatch.setattr(bookcorpus, "extract_plain_text", extract)
+    monkeypatch.setattr(markup, "extract_plain_text", extract)
     (tmp_path / "odd.html").write_text("<html><title>Odd</title><p>text</p></html>")
     (tmp_path / "good.txt").write_text(TEXT)
     documents, rejected = read_all("bookcorpus", tmp_path)
@@ -204,29 +175,116 @@ def test_a_book_that_breaks_a_library_is_one_error(tmp_path: Path, monkeypatch: 
 
 
 def test_a_bomb_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bookcorpus, "MAX_BOOK_BYTES", 1 << 20)
-    monkeypatch.setattr(bookcorpus._read_member, "__defaults__", (1 << 20,))
+    for module in (archives, epub):
+        monkeypatch.setattr(module, "MAX_BOOK_BYTES", 1 << 20)
+    monkeypatch.setattr(markup, "MAX_TAGS", 1000)
     (tmp_path / "a.zip").write_bytes(zipped({"bomb.txt": b"a" * (20 << 20), "c.txt": TEXT.encode()}))
-    (tmp_path / "b.epub").write_bytes(epub(**{"OEBPS/a.xhtml": "a" * (20 << 20)}))
+    (tmp_path / "b.epub").write_bytes(make_epub(**{"OEBPS/a.xhtml": "a" * (20 << 20)}))
+    (tmp_path / "d.txt.gz").write_bytes(gzip.compress(b"a" * (20 << 20)))
+    (tmp_path / "e.html").write_text("<a>" * 2000)
     documents, rejected = read_all("bookcorpus", tmp_path)
     assert list(documents) == ["a.zip/c.txt"]
-    assert reasons(rejected) == ["error:too_large", "error:too_large"]
+    assert [(record.key, record.reason) for record in rejected] == [
+        (name, "too_large") for name in ("a.zip/bomb.txt", "b.epub", "d.txt.gz", "e.html")
+    ]
+
+
+def test_texts_may_be_compressed(tmp_path: Path) -> None:
+    for suffix, compress in {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}.items():
+        (tmp_path / f"{suffix}.txt.{suffix}").write_bytes(compress(TEXT.encode()))
+    documents, _ = read_all("bookcorpus", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == dict.fromkeys(
+        ("gz.txt", "bz2.txt", "xz.txt"), CLEAN
+    )
+
+
+def test_title_and_author_are_those_of_the_header() -> None:
+    assert find_facts(MODERN) == ("Rain", "A. Writer")
+    assert find_facts("The Project Gutenberg Etext of Moby Dick, by Herman Melville\n#3 in our series") == (
+        "Moby Dick", "Herman Melville"
+    )  # fmt: skip
+    assert find_facts(TEXT) == ("", "")
+
+
+# chapters that a person counted: of every edition the numbered ones
+CHAPTERS = {
+    "moby_dick/2701-0.txt": 135, "moby_dick/2701.txt": 135, "moby_dick/old__moby10b.txt": 135,
+    "alice/11-0.txt": 12, "alice/11.txt": 12, "alice/old__alice30.txt": 12, "alice/11-h__11-h.htm": 12,
+    "pride_prejudice/1342-0.txt": 61, "pride_prejudice/1342.txt": 61, "pride_prejudice/old__pandp10.txt": 61,
+    "pride_prejudice/old__pandp12.txt": 61, "pride_prejudice/1342-h__1342-h.htm": 61,
+    "war_of_worlds/36-0.txt": 27, "war_of_worlds/36.txt": 27, "war_of_worlds/old__warw11.txt": 27,
+    "war_of_worlds/36-h__36-h.htm": 27, "huck_finn/76-0.txt": 43, "huck_finn/76.txt": 43,
+    "huck_finn/old__hfinn10.txt": 43, "huck_finn/old__hfinn11.txt": 43, "time_machine/35-0.txt": 16,
+    "time_machine/35.txt": 12, "time_machine/old__timem11.txt": 12,
+    "Anon_Clara_1864.txt": 84, "Burnett_Garden_1911.txt": 27, "Cbronte_Jane_1847.txt": 38,
+    "Chesterton_Thursday_1908.txt": 15, "Conrad_Almayer_1895.txt": 12, "Dickens_Oliver_1839.txt": 53,
+    "Doyle_Hound_1902.txt": 15, "Gaskell_Ruth_1855.txt": 36, "Haggard_Mines_1885.txt": 20, "Hardy_Madding_1874.txt": 57,
+    "Kipling_Captains_1896.txt": 10, "Lee_Brown_1884.txt": 26, "Stevenson_Treasure_1883.txt": 34,
+    "Trollope_Warden_1855.txt": 21, "botchan.txt": 11, "dante-divina-commedia.txt": 100,
+    "pg36-war-of-the-worlds.epub": 27, "h-g-wells_the-time-machine.epub": 12,
+}  # fmt: skip
+BEGINNINGS = {  # the first sentence of the first chapter, each once
+    "moby_dick": "Call me Ishmael.",
+    "alice": "Alice was beginning to get very tired of sitting by her sister on the bank,",
+    "pride_prejudice": "It is a truth universally acknowledged, that a single man in possession of a ",
+    "war_of_worlds": "No one would have believed in the last years of the nineteenth century that this world was being",
+    "huck_finn": "know about me without you have read a book by the name of",
+    "time_machine": "The Time Traveller (for so it will be convenient to speak of him) was expounding",
+}
+NUMBERED = re.compile(r"(?i:.*\b(?:chapter|canto)\b.*)|[IVXLC]+\.?|\d+\.?")
+
+
+@pytest.fixture(scope="module")
+def real_books(real_data: Path) -> dict[str, str]:
+    """Of every real book its text, and above it the titles of its chapters, one a line."""
+    documents, rejected = read_all("bookcorpus", real_data, "books/*.zip", "books/*.txt.gz", "books/*.epub")
+    assert reasons(rejected) == []
+    assert all(len(document.text) <= 1_000_000 for document in documents.values())
+    books: dict[str, tuple[str, str]] = {}
+    for key, document in documents.items():
+        book = re.sub(r"^\w+\.zip/", "", document.meta.get("book", key))
+        titles, text = books.get(book, ("", ""))
+        books[book] = (f"{titles}\n{document.meta.get('chapters', '')}", f"{text}\n\n{document.text}")
+    assert len(books) == 14 + 3 + 23 + 1 + 2
+    return {book: "\x00".join(parts) for book, parts in books.items()}
 
 
 @pytest.mark.real
-def test_real_books(real_data: Path) -> None:
-    documents, rejected = read_all("bookcorpus", real_data, "books/*.zip", "books/*.txt.gz", "books/*.epub")
-    assert reasons(rejected) == []
-    assert len({key.partition("#")[0] for key in documents}) == 14 + 3 + 23 + 1 + 2
-    for key, document in documents.items():
-        assert not document.text.lstrip().startswith("***"), key
-        for marker in ("*** START OF", "*** END OF", "SMALL PRINT! FOR PUBLIC", "START: FULL LICENSE"):
-            assert marker not in document.text, (key, marker)
-        assert len(document.text) <= 1_000_000
-    editions = [documents[f"gutenberg_editions.zip/pride_prejudice/{name}"] for name in ("1342-0.txt", "1342.txt")]
+def test_chapters_of_real_books_are_found(real_books: dict[str, str]) -> None:
+    def count(titles: str) -> int:
+        return sum(any(NUMBERED.fullmatch(part) for part in title.split(" / ")) for title in titles.splitlines())
+
+    assert {book: count(real_books[book].partition("\x00")[0]) for book in CHAPTERS} == CHAPTERS
+
+
+@pytest.mark.real
+def test_nothing_but_the_book_remains_of_real_books(real_books: dict[str, str]) -> None:
+    for book, parts in real_books.items():
+        text = parts.partition("\x00")[2].strip()
+        assert not text.startswith("***"), book
+        for marker in ("Project Gutenberg", "SMALL PRINT", "Transcriber", "[Illustration", "\x01"):
+            assert marker.lower() not in text.lower(), (book, marker)
+        for contents in ("contents", "contents.", "inhaltsverzeichnis", "illustrations."):
+            assert not re.search(rf"^{re.escape(contents)}$", text, re.MULTILINE | re.IGNORECASE), (book, contents)
+        for title in ("The Carpet-Bag", "WHAT I SAW OF THE DESTRUCTION OF WEYBRIDGE", "A Caucus-Race and a Long Tale",
+                      "Torn Sawyer's Gang", "THE BURGLARY", "Von den Hinterweltlern"):  # fmt: skip
+            assert text.count(title) <= 1, (book, title)
+
+
+@pytest.mark.real
+def test_real_books_begin_and_end_where_they_should(real_books: dict[str, str]) -> None:
+    for book, parts in real_books.items():
+        text = " ".join(parts.partition("\x00")[2].split())
+        if sentence := BEGINNINGS.get(book.partition("/")[0]):
+            assert text.count(sentence) == 1, book
+            assert text.index(sentence) < 30_000, book
+    moby = real_books["moby_dick/2701-0.txt"]
+    assert "\n\nCHAPTER 1. Loomings.\n\nCall me Ishmael. Some years ago—never mind how long precisely—" in moby
+    assert moby.endswith("in her retracing search after her missing children, only found another orphan.")
+    editions = [real_books[f"pride_prejudice/{name}"].partition("\x00")[2] for name in ("1342-0.txt", "1342.txt")]
     straight = str.maketrans("“”‘’", "\"\"''")
-    assert editions[0].text.translate(straight) == editions[1].text.translate(straight)
-    assert editions[0].text.endswith("had been the means of uniting them.")
+    assert editions[0].translate(straight) == editions[1].translate(straight)
+    assert editions[0].endswith("had been the means of uniting them.")
 
 
 def test_a_member_without_a_name_is_a_book_like_any_other(tmp_path: Path) -> None:

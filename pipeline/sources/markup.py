@@ -1,0 +1,43 @@
+"""A book's HTML to text: blocks separated by blank lines; headings, list items and verse on lines of their own.
+
+Scripts, styles, navigation and page numbers are left out. A heading (h1 to h4) begins with HEADING, so that chapters.py
+need not guess; chapters.py takes the mark away.
+"""
+
+import re
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
+
+from pipeline.sources.archives import BadBook
+
+HEADING = "\x01"
+MAX_TAGS = 1_000_000  # a tree takes ten times the bytes of its tags; the longest books have 100,000
+NOT_TEXT = (
+    "nav, .toc, [role=doc-toc], .pagenum, .pageno, .page-number, .pagenumber, .x-ebookmaker-pageno, "
+    "[role=doc-pagebreak], .transnote, .tnote"
+)
+_BULLET = re.compile(r"^(\s*)[•◦▪‣] ", re.MULTILINE)
+_PAGE_BREAK = re.compile(r"<(\w+)[^<>]{0,200}epub:type=[\"'][^\"'<>]{0,50}pagebreak[^<>]{0,200}>[^<>]{0,20}</\1>")
+_DTD = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<!DOCTYPE[^>\[]*\[.*?\]\s*>", re.IGNORECASE | re.DOTALL)
+_GAP = re.compile(r"\n\s*\n\s*")
+
+
+def html_to_text(html: str) -> tuple[str, str]:
+    """(title, text); raises BadBook for a document that is nothing but tags."""
+    num_tags = html.count("<")
+    if num_tags > MAX_TAGS:
+        raise BadBook("too_large", f"{num_tags} tags, {MAX_TAGS} are read")
+    if dtd := _DTD.match(html):  # an HTML parser takes it for text
+        html = html[dtd.end() :]
+    tree = HTMLTree.parse(_PAGE_BREAK.sub("", html.replace(HEADING, "")))
+    if tree.body is None:
+        return "", ""
+    for node in tree.body.query_selector_all(NOT_TEXT):
+        node.decompose()
+    for node in tree.body.query_selector_all("h1, h2, h3, h4"):
+        mark = tree.create_text_node(HEADING)
+        if mark and node.first_child and (node.text or "").strip():
+            node.insert_before(mark, node.first_child)
+    text = extract_plain_text(tree, preserve_formatting=True, alt_texts=False, list_bullets=True)
+    return " ".join((tree.title or "").split()), _GAP.sub("\n\n", _BULLET.sub(r"\1- ", text)).strip()
