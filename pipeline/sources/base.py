@@ -66,6 +66,7 @@ class InputFile:
     key: str  # relative to the fixed prefix of the glob: `bookcorpus/**` names a book "austen/emma.txt"
     num_bytes: int
     mtime_ns: int
+    not_a_file: str = ""  # what it is instead: "a pipe", "a link to nothing"
 
 
 @dataclass(frozen=True)

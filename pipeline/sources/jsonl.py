@@ -53,7 +53,7 @@ def splits(config: SourceConfig, file: InputFile) -> list[Range]:
     try:
         with pq.ParquetFile(file.path) as table:
             facts = [table.metadata.row_group(i) for i in range(table.num_row_groups)]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: a column's name
         if not in_the_data(error):
             raise
         return [Range(file, file.num_bytes)]  # `read` reports it
@@ -146,7 +146,7 @@ def _read_parquet(config: Config, part: Range) -> Iterator[Document | Rejected]:
                 for index in range(len(batch)):
                     row += 1
                     yield _read_row(config, f"{file.key}:{row}", f"{file.name}:{row - 1}", batch, index)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: a column's name
         if not in_the_data(error):
             raise
         yield broken(config, f"{file.name}:{part.start}", b"", "damaged", describe(error))
@@ -156,7 +156,7 @@ def _read_row(config: Config, key: str, origin: str, batch: pa.RecordBatch, inde
     try:
         columns = zip(batch.schema.names, batch.columns, strict=True)
         record = {name: column[index].as_py() for name, column in columns}
-    except ValueError as error:  # a string that is not UTF-8, a date after the year 9999
+    except (ValueError, OverflowError) as error:  # a string that is not UTF-8, a date after the year 9999
         return broken(config, key, b"", "malformed", describe(error))
     raw = str(record.get(config.text_field, "")).encode("utf-8", "surrogatepass")
     return _to_document(config, key, origin, record, raw)

@@ -5,7 +5,9 @@
 3. split       -> LABEL-00003.documents.parquet and LABEL-00003.ledger.parquet
 4. all splits  -> manifest.json, after the ledger is counted and every record has its verdict
 
-The same files give the same splits and the same bytes, whatever the number of workers.
+The same files give the same splits and the same bytes, whatever the number of workers. A file that changes meanwhile
+stops the stage: the fingerprint would lie. What a pattern finds that is no file is an error in the ledger,
+"not_a_file"; a file without a byte is "empty_file".
 """
 
 import glob
@@ -27,14 +29,15 @@ from pipeline.core.manifest import committed_files, run_stage
 from pipeline.core.schema import Document, Rejected
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DocumentWriter
-from pipeline.sources.base import InputFile, Range, SourceConfig, group, plugin
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, group, plugin, reject
+from pipeline.sources.walk import matching, what_it_is
 
 logger = logging.getLogger(__name__)
 
 STAGE = "sources"
 VERSION = 3
 TOLERATED_ERRORS = 3  # one broken record in a corpus of ten is no reason to stop
-LOSSES = ("damaged", "too_large", "no_pages")  # errors that may stand for any number of records
+LOSSES = ("damaged", "too_large", "no_pages", "not_a_file")  # errors that may stand for any number of records
 SHOWN_LOSSES = 20
 
 
@@ -60,16 +63,17 @@ def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
     found = {}
     for pattern in sorted(config.paths):  # so that of two patterns that match a file always the same names it
         prefix = input / _fixed_prefix(pattern)  # an absolute pattern stays as it is
-        whole = os.path.join(glob.escape(str(input)), pattern)
+        rest = Path(pattern).parts[len(_fixed_prefix(pattern).parts) :]
         if (input / pattern).is_dir():
-            prefix, whole = input / pattern, glob.escape(str(input / pattern)) + "/**/*"
-        matches = [Path(name) for name in glob.glob(whole, recursive=True) if os.path.isfile(name)]
-        for path in matches:
-            if not os.access(path, os.R_OK):
+            prefix, rest = input / pattern, ("**", "*")
+        for path in matching(prefix, rest):
+            not_a_file = what_it_is(path)
+            if not not_a_file and not os.access(path, os.R_OK):
                 raise UserError(f"source {config.source}: no permission to read {path}")
-            facts = path.stat()
             name = path.relative_to(input).as_posix() if path.is_relative_to(input) else path.as_posix()
-            found[name] = InputFile(path, name, path.relative_to(prefix).as_posix(), facts.st_size, facts.st_mtime_ns)
+            key = path.relative_to(prefix).as_posix()
+            size, mtime_ns = (0, 0) if not_a_file else _size_and_time(path)
+            found[name] = InputFile(path, name, key, size, mtime_ns, not_a_file)
     if not found:
         patterns = " or ".join(f"'{pattern}'" for pattern in config.paths)
         raise UserError(f"source {config.source}: no file matches {patterns} in {input}; {_what_is_in(input)}")
@@ -104,19 +108,28 @@ def _read_all(
 
 def _splits(config: SourceConfig, files: Sequence[InputFile]) -> Iterator[Split]:
     """Large files come as several ranges; small files are read together, as every split costs two files."""
-    ranges = [part for file in files for part in plugin(config).splits(config, file)]
+    ranges = [part for file in files for part in _ranges(config, file)]
     sizes = [part.num_bytes for part in ranges]
     for number, (start, end) in enumerate(group(sizes)):
         yield Split(f"{config.source}-{number:05d}", (config, ranges[start:end]), sum(sizes[start:end]))
 
 
+def _ranges(config: SourceConfig, file: InputFile) -> list[Range]:
+    """Of a file that can be opened and holds anything; `_read` says what is wrong with the others."""
+    if file.not_a_file or not file.num_bytes:
+        return [Range(file, 0)]
+    try:
+        return plugin(config).splits(config, file)
+    except OSError as error:
+        raise UserError(f"source {config.source}: cannot read {file.path}: {error.strerror or error}") from error
+
+
 def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
     """Runs in the worker: every record of the ranges, in order, into documents and ledger."""
     config, ranges = task
-    source = plugin(config)
     with DocumentWriter(folder, STAGE) as writer:
         for part in ranges:
-            for record in source.read(config, part):
+            for record in _read(config, part):
                 if isinstance(record, Rejected):
                     writer.drop(record.doc_id, record.source, _valid(record.key), kind=record.kind,
                                 reason=record.reason, detail=_valid(record.detail),
@@ -125,6 +138,39 @@ def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
                     document = _encodable(record)
                     writer.keep(document, origin=document.origin)
     return writer.counts
+
+
+def _read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
+    """The records of a range; raises UserError when the file is not, or no longer, what the splits were made for."""
+    if part.file.not_a_file:
+        yield broken(config, part.file.key, b"", "not_a_file", part.file.not_a_file)
+        return
+    _require_unchanged(part.file)
+    if not part.file.num_bytes:
+        yield reject(config, part.file.key, b"", "empty_file")
+        return
+    try:
+        yield from plugin(config).read(config, part)
+    except OSError as error:  # of the disk, and without a name
+        raise OSError(error.errno, error.strerror, str(part.file.path)) from error
+    _require_unchanged(part.file)
+
+
+def _require_unchanged(file: InputFile) -> None:
+    try:
+        size, mtime_ns = _size_and_time(file.path)
+    except FileNotFoundError:
+        raise UserError(f"{file.path} is gone; it was there when the job began. Run it again") from None
+    if (size, mtime_ns) != (file.num_bytes, file.mtime_ns):
+        raise UserError(
+            f"{file.path} changed while it was read: {file.num_bytes:,} bytes when the job began, {size:,} now, "
+            f"written {abs(mtime_ns - file.mtime_ns) / 1e9:.3f} s apart. Run it again when the file is complete"
+        )
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _encodable(document: Document) -> Document:
