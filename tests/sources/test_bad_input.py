@@ -285,3 +285,16 @@ def test_an_error_of_the_disk_fails_the_split_and_names_the_file(
     (tmp_path / "out").mkdir()
     with pytest.raises(OSError, match=r"Input/output error: '.*a\.jsonl'"):
         read_split(split.task, tmp_path / "out")
+
+
+def test_an_archive_that_cannot_be_opened_to_plan_its_splits_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "a.zip").write_bytes(zipped({"a.txt": STORY.encode()}))
+    monkeypatch.setattr("pipeline.sources.bookcorpus.open_zip", fail)
+    section = config("bookcorpus", "a.zip")
+    with pytest.raises(UserError, match=r"source bookcorpus: cannot read .*a\.zip: Input/output error"):
+        list(_splits(section, find_files(section, tmp_path)))
