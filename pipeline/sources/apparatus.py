@@ -82,7 +82,7 @@ def _end_of_note(lines: Sequence[str], start: int) -> int:
             first_gap = first_gap or at * seen_text
             if seen_text and at + 1 < len(lines) and not lines[at + 1].strip():
                 return at
-        elif is_heading(lines[at]):
+        elif is_heading(lines[at]) or _NOTE_LINE.fullmatch(lines[at]):
             return at
         else:
             seen_text = True
@@ -155,13 +155,16 @@ def drop_contents(text: str) -> str:
     if not _CONTENTS.search(text):
         return text
     lines = text.split("\n")
+    kept: list[str] = []
     at = 0
     while at < len(lines):
         if _CONTENTS.fullmatch(lines[at]) and (end := _end_of_contents(lines, at + 1)) > at + 2:
-            lines[at:end] = ["", ""]
+            kept += ["", ""]
+            at = end
         else:
+            kept.append(lines[at])
             at += 1
-    return "\n".join(lines)
+    return "\n".join(kept)
 
 
 def _end_of_contents(lines: Sequence[str], start: int) -> int:

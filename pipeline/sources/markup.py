@@ -20,6 +20,8 @@ NOT_TEXT = (
 _BULLET = re.compile(r"^(\s*)[•◦▪‣] ", re.MULTILINE)
 _PAGE_BREAK = re.compile(r"<(\w+)[^<>]{0,200}epub:type=[\"'][^\"'<>]{0,50}pagebreak[^<>]{0,200}>[^<>]{0,20}</\1>")
 _DTD = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<!DOCTYPE[^>\[]*\[.*?\]\s*>", re.IGNORECASE | re.DOTALL)
+_HEADING = re.compile(r"<h[1-4](?:\s[^<>]{0,1000})?>", re.IGNORECASE)  # in the tree, marks take time squared
+_EMPTY_HEADING = re.compile(rf"^[ \t{HEADING}]+$", re.MULTILINE)
 _GAP = re.compile(r"\n\s*\n\s*")
 
 
@@ -30,14 +32,12 @@ def html_to_text(html: str) -> tuple[str, str]:
         raise BadBook("too_large", f"{num_tags} tags, {MAX_TAGS} are read")
     if dtd := _DTD.match(html):  # an HTML parser takes it for text
         html = html[dtd.end() :]
-    tree = HTMLTree.parse(_PAGE_BREAK.sub("", html.replace(HEADING, "")))
+    html = _HEADING.sub(rf"\g<0>{HEADING}", _PAGE_BREAK.sub("", html.replace(HEADING, "")))
+    tree = HTMLTree.parse(html)
     if tree.body is None:
         return "", ""
     for node in tree.body.query_selector_all(NOT_TEXT):
         node.decompose()
-    for node in tree.body.query_selector_all("h1, h2, h3, h4"):
-        mark = tree.create_text_node(HEADING)
-        if mark and node.first_child and (node.text or "").strip():
-            node.insert_before(mark, node.first_child)
     text = extract_plain_text(tree, preserve_formatting=True, alt_texts=False, list_bullets=True)
+    text = _EMPTY_HEADING.sub("", text)
     return " ".join((tree.title or "").split()), _GAP.sub("\n\n", _BULLET.sub(r"\1- ", text)).strip()
