@@ -13,11 +13,11 @@ from pipeline.sources.archives import BadBook
 
 HEADING = "\x01"
 MAX_TAGS = 1_000_000  # a tree takes ten times the bytes of its tags; the longest books have 100,000
-NOT_TEXT = (
-    "nav, .toc, [role=doc-toc], .pagenum, .pageno, .page-number, .pagenumber, .x-ebookmaker-pageno, "
-    "[role=doc-pagebreak], .transnote, .tnote"
-)
-_BULLET = re.compile(r"^(\s*)[•◦▪‣] ", re.MULTILINE)
+NOT_TEXT = [
+    "nav", ".toc", "[role=doc-toc]", ".pagenum", ".pageno", ".page-number", ".pagenumber", ".x-ebookmaker-pageno",
+    "[role=doc-pagebreak]", ".transnote", ".tnote",
+]  # fmt: skip
+_BULLET = re.compile(r"^([^\S\n]*)[•◦▪‣] ", re.MULTILINE)
 _PAGE_BREAK = re.compile(r"<(\w+)[^<>]{0,200}epub:type=[\"'][^\"'<>]{0,50}pagebreak[^<>]{0,200}>[^<>]{0,20}</\1>")
 _DTD = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<!DOCTYPE[^>\[]*\[.*?\]\s*>", re.IGNORECASE | re.DOTALL)
 _HEADING = re.compile(r"<h[1-4](?:\s[^<>]{0,1000})?>", re.IGNORECASE)  # in the tree, marks take time squared
@@ -36,8 +36,6 @@ def html_to_text(html: str) -> tuple[str, str]:
     tree = HTMLTree.parse(html)
     if tree.body is None:
         return "", ""
-    for node in tree.body.query_selector_all(NOT_TEXT):
-        node.decompose()
-    text = extract_plain_text(tree, preserve_formatting=True, alt_texts=False, list_bullets=True)
+    text = extract_plain_text(tree, preserve_formatting=True, alt_texts=False, skip_elements=NOT_TEXT)
     text = _EMPTY_HEADING.sub("", text)
     return " ".join((tree.title or "").split()), _GAP.sub("\n\n", _BULLET.sub(r"\1- ", text)).strip()

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import re
+import time
 import zipfile
 from pathlib import Path
 
@@ -303,3 +304,24 @@ def test_a_member_without_a_name_is_a_book_like_any_other(tmp_path: Path) -> Non
     documents, rejected = read_all("bookcorpus", tmp_path)
     assert "a.zip/good.txt" in documents
     assert len(documents) + len(rejected) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("a.html", "<h1>"), ("a.html", "<i class=pagenum>x</i>"), ("a.html", "<div>"), ("a.html", "<p>\n \n"),
+        ("a.txt", "Transcriber's Notes\n\n"), ("a.txt", "CONTENTS\n\nA\n\nB\n\n"), ("a.txt", "[Illustration["),
+        ("a.txt", "Produced by x\n"), ("a.txt", "12\n"), ("a.txt", " \n"),
+    ],
+)  # fmt: skip
+def test_the_time_for_a_book_grows_with_its_size_and_not_faster(name: str, unit: str, tmp_path: Path) -> None:
+    """Sixteen times the bytes: less than sixty times the seconds (of the process; another may be busy)."""
+    seconds = []
+    for number, size in enumerate((1 << 14, 1 << 18)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / name).write_text("*** START OF THIS PROJECT GUTENBERG EBOOK X ***\n" + unit * (size // len(unit)))
+        begin = time.process_time()
+        read_all("bookcorpus", folder)
+        seconds.append(time.process_time() - begin)
+    assert seconds[1] < 60 * max(seconds[0], 0.01)
