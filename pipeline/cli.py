@@ -73,6 +73,39 @@ def sample(out: Annotated[Path, typer.Argument(help="Folder to write")]) -> None
 
 
 @app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="wikipedia, cc_news or books")],
+    out: Annotated[Path, typer.Argument(help="Folder to write")],
+    config: Annotated[Path | None, typer.Option(help="YAML file with the settings")] = None,
+    settings: Settings = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List files and sizes; fetch nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download a corpus: resumed by range, checked against the published sums, polite. Done files are skipped.
+
+    Example: penstock fetch wikipedia build/raw/wikipedia --set language=simple --set date=20260901
+    """
+    from dataclasses import asdict
+
+    from pipeline.core.config import load
+    from pipeline.sources.fetch import run as fetcher
+
+    chosen = load(fetcher.config_of(name), config, [f"name={name}", *settings])
+    if dry_run:
+        files = fetcher.list_files(chosen)
+        if as_json:
+            _print_json([asdict(file) for file in files])
+        else:
+            fetcher.print_files(files)
+        return
+    counts = fetcher.fetch(chosen, out).counts
+    if as_json:
+        _print_json(counts)
+    else:
+        typer.echo(f"{out}: {counts['files']} files, {counts['bytes'] / 1e6:,.1f} MB, whole")
+
+
+@app.command()
 def prepare(config: ConfigFile, out: Out, settings: Settings = [], as_json: AsJson = False) -> None:  # noqa: B006
     """Sources, clean, dedup, tokenizer, token shards, on Ray. Done stages are skipped, half done ones resumed.
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.processes import ROOT, penstock, started, wait_for
 
-VERBS = ["doctor", "sample", "prepare", "plan", "pretrain", "export", "finetune", "evaluate", "generate", "verify",
-         "explain", "demo", "ledger", "recipe"]  # fmt: skip
+VERBS = ["doctor", "sample", "fetch", "prepare", "plan", "pretrain", "export", "finetune", "evaluate", "generate",
+         "verify", "explain", "demo", "ledger", "recipe"]  # fmt: skip
 
 
 def test_help_answers_in_half_a_second() -> None:

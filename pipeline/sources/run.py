@@ -25,7 +25,7 @@ import xxhash
 
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import LEDGER_FILES, tally
-from pipeline.core.manifest import committed_files, run_stage
+from pipeline.core.manifest import MANIFEST, committed_files, run_stage
 from pipeline.core.schema import Document, Rejected
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DocumentWriter
@@ -67,6 +67,8 @@ def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
         if (input / pattern).is_dir():
             prefix, rest = input / pattern, ("**", "*")
         for path in matching(prefix, rest):
+            if path.name == MANIFEST:  # what `penstock fetch` says of the files beside it
+                continue
             not_a_file = what_it_is(path)
             if not not_a_file and not os.access(path, os.R_OK):
                 raise UserError(f"source {config.source}: no permission to read {path}")
