@@ -1,38 +1,49 @@
-"""JSON lines (plain, gzip) and Parquet to documents: one record, one document.
+"""JSON lines, Parquet, Arrow and Hugging Face dataset folders to documents: one record, one document.
+
+JSON lines are plain or packed (gzip, bzip2, xz, zstd). A large plain file is read in byte ranges, a columnar one in row
+groups or record batches. What a file is, its first bytes say.
 
 | reason    | kind    | when |
 |-----------|---------|------|
 | no_text   | quality | the text field is empty |
+| not_data  | quality | a file of a dataset folder that holds no rows of it: its description, a cache |
 | malformed | error   | the record is not JSON, not an object, not UTF-8, or its text field is no string |
 | too_large | error   | the line is longer than MAX_LINE_BYTES |
-| damaged   | error   | the gzip stream or the Parquet file cannot be read (further) |
+| damaged   | error   | the packed stream, the Parquet or the Arrow file cannot be read (further) |
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.schema import Document, Rejected, document_id
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, describe, group, in_the_data, reject
-
-MAX_LINE_BYTES = 64 << 20
+from pipeline.sources.base import (
+    SPLIT_BYTES,
+    InputFile,
+    Range,
+    SourceConfig,
+    broken,
+    describe,
+    group,
+    in_the_data,
+    reject,
+)
+from pipeline.sources.columns import form_of, is_data, read_batches, unit_sizes
+from pipeline.sources.lines import DAMAGE, Line, compression_of, open_lines, read_lines
 
 
 class Config(SourceConfig):
-    """Documents that are text already."""
+    """Documents that are text already. A field of a field is named with a dot: `text_field: article.body`."""
 
-    paths: tuple[str, ...] = ("**/*.jsonl*",)
+    paths: tuple[str, ...] = ("**/*.jsonl*", "**/*.parquet", "**/*.arrow")
 
     text_field: str = "text"
     """Field of the record that holds the text."""
 
     id_field: str = ""
-    """Field that names the document in its source; default: "file:line"."""
+    """Field that names the document in its source; default: "file:offset" of a line, "file:row" of a table."""
 
     url_field: str = "url"
     """Field with the URL, if there is one."""
@@ -46,106 +57,83 @@ class Config(SourceConfig):
     meta_fields: tuple[str, ...] = ()
     """Further fields to keep in `meta`, as text."""
 
+    @property
+    def fields(self) -> frozenset[str]:
+        named = (self.text_field, self.id_field, self.url_field, self.title_field, self.date_field, *self.meta_fields)
+        return frozenset(named) - {""}
+
 
 def splits(config: SourceConfig, file: InputFile) -> list[Range]:
-    if not _is_parquet(file):
+    if not is_data(file.name):
+        return [Range(file, 0)]
+    if form_of(file.path):
+        return _ranges_of_units(file)
+    if compression_of(file.path):
         return [Range(file, file.num_bytes)]
+    starts = range(0, max(file.num_bytes, 1), SPLIT_BYTES)
+    return [Range(file, min(SPLIT_BYTES, file.num_bytes - start), start, start + SPLIT_BYTES) for start in starts]
+
+
+def _ranges_of_units(file: InputFile) -> list[Range]:
     try:
-        with pq.ParquetFile(file.path) as table:
-            facts = [table.metadata.row_group(i) for i in range(table.num_row_groups)]
+        sizes = unit_sizes(file.path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: a column's name
         if not in_the_data(error):
             raise
         return [Range(file, file.num_bytes)]  # `read` reports it
-    sizes = [sum(group.column(i).total_compressed_size for i in range(group.num_columns)) for group in facts]
     return [Range(file, sum(sizes[start:end]), start, end) for start, end in group(sizes)]
 
 
 def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
     section = cast(Config, config)
-    if _is_parquet(part.file):
-        yield from _read_parquet(section, part)
-        return
-    opener: Any = gzip.open if _magic(part.file).startswith(b"\x1f\x8b") else open
-    with opener(part.file.path, "rb") as file:
-        yield from _read_lines(section, part.file, file)
+    if not is_data(part.file.name):
+        yield reject(config, part.file.name, b"", "not_data")
+    elif form_of(part.file.path):
+        yield from _read_table(section, part)
+    else:
+        yield from _read_lines(section, part)
 
 
-def _read_lines(config: Config, file: InputFile, stream: IO[bytes]) -> Iterator[Document | Rejected]:
-    number = offset = 0
-    while True:
-        try:
-            line = stream.readline(MAX_LINE_BYTES)
-            too_large = len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
-            size = len(line) + (_skip_line(stream) if too_large else 0)
-        except (EOFError, OSError, zlib.error) as error:
-            if not in_the_data(error):
-                raise
-            detail = f"after {offset} bytes: {describe(error)}"
-            yield broken(config, f"{file.name}:{number + 1}", b"", "damaged", detail)
-            return
-        if not line:
-            return
-        number += 1
-        key, origin = f"{file.key}:{number}", f"{file.name}:{offset}"
-        offset += size
-        if too_large:
-            yield broken(config, key, line[:1000], "too_large", f"{size} bytes")
-        elif line.strip():
-            yield _read_line(config, key, origin, line)
+def _read_lines(config: Config, part: Range) -> Iterator[Document | Rejected]:
+    file, position = part.file, part.start
+    inside = "0+" if compression_of(file.path) else ""
+    with open_lines(file.path) as stream:
+        lines = read_lines(stream, part.start, part.end)
+        while True:
+            try:
+                line = next(lines, None)
+            except DAMAGE as error:
+                if not in_the_data(error):
+                    raise
+                detail = f"after {position} bytes: {describe(error)}"
+                yield broken(config, f"{file.name}:{position}", b"", "damaged", detail)
+                return
+            if line is None:
+                return
+            position = line.offset + line.num_bytes
+            if line.raw.strip():
+                yield _read_line(config, f"{file.key}:{line.offset}", f"{file.name}:{inside}{line.offset}", line)
 
 
-def _skip_line(stream: IO[bytes]) -> int:
-    size = 0
-    while piece := stream.readline(MAX_LINE_BYTES):
-        size += len(piece)
-        if piece.endswith(b"\n"):
-            break
-    return size
-
-
-def _read_line(config: Config, key: str, origin: str, line: bytes) -> Document | Rejected:
+def _read_line(config: Config, key: str, origin: str, line: Line) -> Document | Rejected:
+    if line.num_bytes > len(line.raw):
+        return broken(config, key, line.raw[:1000], "too_large", f"{line.num_bytes} bytes")
     try:
-        record = json.loads(line)
+        record = json.loads(line.raw)
     except (ValueError, RecursionError) as error:
-        return broken(config, key, line, "malformed", error)
+        return broken(config, key, line.raw, "malformed", error)
     if not isinstance(record, dict):
-        return broken(config, key, line, "malformed", f"expected an object, found a {type(record).__name__}")
-    return _to_document(config, key, origin, record, line)
+        return broken(config, key, line.raw, "malformed", f"expected an object, found a {type(record).__name__}")
+    return _to_document(config, key, origin, record, line.raw)
 
 
-def _to_document(config: Config, key: str, origin: str, record: dict[str, Any], raw: bytes) -> Document | Rejected:
-    def field(name: str) -> str:
-        value = record.get(name) if name else None
-        return "" if value is None else str(value)
-
-    key = field(config.id_field) or key
-    text = record.get(config.text_field)
-    if text is not None and not isinstance(text, str):
-        return broken(config, key, raw, "malformed", f"'{config.text_field}' is a {type(text).__name__}, not a string")
-    if text is None and config.text_field not in record:
-        return broken(config, key, raw, "malformed", f"no field '{config.text_field}'; it has {', '.join(record)}")
-    if not text or not text.strip():
-        return reject(config, key, raw, "no_text")
-    return Document(
-        document_id(config.source, key, raw), config.source, key, origin, text,
-        url=field(config.url_field), title=field(config.title_field), date=field(config.date_field),
-        license=config.license, meta={name: field(name) for name in config.meta_fields if field(name)},
-    )  # fmt: skip
-
-
-def _read_parquet(config: Config, part: Range) -> Iterator[Document | Rejected]:
+def _read_table(config: Config, part: Range) -> Iterator[Document | Rejected]:
     file = part.file
     try:
-        with pq.ParquetFile(file.path) as table:
-            wanted = {config.text_field, config.id_field, config.url_field, config.title_field, config.date_field}
-            columns = [name for name in table.schema_arrow.names if name in wanted | set(config.meta_fields)]
-            row = sum(table.metadata.row_group(i).num_rows for i in range(part.start))
-            groups = range(part.start, table.num_row_groups if part.end is None else part.end)
-            for batch in table.iter_batches(batch_size=1000, row_groups=list(groups), columns=columns):
-                for index in range(len(batch)):
-                    row += 1
-                    yield _read_row(config, f"{file.key}:{row}", f"{file.name}:{row - 1}", batch, index)
+        for first, batch in read_batches(file.path, config.fields, part.start, part.end):
+            for index in range(len(batch)):
+                row = first + index
+                yield _read_row(config, f"{file.key}:{row + 1}", f"{file.name}:{row}", batch, index)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: a column's name
         if not in_the_data(error):
             raise
@@ -155,17 +143,44 @@ def _read_parquet(config: Config, part: Range) -> Iterator[Document | Rejected]:
 def _read_row(config: Config, key: str, origin: str, batch: pa.RecordBatch, index: int) -> Document | Rejected:
     try:
         columns = zip(batch.schema.names, batch.columns, strict=True)
-        record = {name: column[index].as_py() for name, column in columns}
+        record = {name: _decoded(column[index].as_py()) for name, column in columns}
     except (ValueError, OverflowError) as error:  # a string that is not UTF-8, a date after the year 9999
         return broken(config, key, b"", "malformed", describe(error))
-    raw = str(record.get(config.text_field, "")).encode("utf-8", "surrogatepass")
+    raw = str(_field(record, config.text_field) or "").encode("utf-8", "surrogatepass")
     return _to_document(config, key, origin, record, raw)
 
 
-def _is_parquet(file: InputFile) -> bool:
-    return _magic(file) == b"PAR1"
+def _decoded(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
-def _magic(file: InputFile) -> bytes:
-    with open(file.path, "rb") as raw:
-        return raw.read(4)
+def _to_document(config: Config, key: str, origin: str, record: dict[str, Any], raw: bytes) -> Document | Rejected:
+    def said(name: str) -> str:
+        value = _field(record, name) if name else None
+        return "" if value is None else str(value)
+
+    key = said(config.id_field) or key
+    text = _field(record, config.text_field, default=Ellipsis)
+    if text is Ellipsis:
+        return broken(config, key, raw, "malformed", f"no field '{config.text_field}'; it has {', '.join(record)}")
+    if text is not None and not isinstance(text, str):
+        return broken(config, key, raw, "malformed", f"'{config.text_field}' is a {type(text).__name__}, not a string")
+    if not text or not text.strip():
+        return reject(config, key, raw, "no_text")
+    return Document(
+        document_id(config.source, key, raw), config.source, key, origin, text,
+        url=said(config.url_field), title=said(config.title_field), date=said(config.date_field),
+        license=config.license, meta={name: said(name) for name in config.meta_fields if said(name)},
+    )  # fmt: skip
+
+
+def _field(record: dict[str, Any], path: str, default: Any = None) -> Any:
+    """The field of that very name; else of "a.b" the field b of a."""
+    if path in record:
+        return record[path]
+    value: Any = record
+    for step in path.split("."):
+        if not isinstance(value, dict) or step not in value:
+            return default
+        value = value[step]
+    return value

@@ -1,9 +1,12 @@
-"""JSON lines and Parquet: one record, one document; one broken line, one error."""
+"""JSON lines, Parquet, Arrow, dataset folders: one record, one document; one broken line, one error."""
 
+import bz2
 import errno
 import gzip
+import hashlib
 import io
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sources import jsonl
+from pipeline.sources import columns, jsonl, lines
+from pipeline.sources.run import find_files
 from tests.sources.reading import read_all, reasons
 
 LINES = [
@@ -27,31 +31,79 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz"])
+PACK = {
+    "": lambda data: data,
+    ".gz": lambda data: gzip.compress(data, mtime=0),
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: zstd(data[:100]) + zstd(data[100:]),  # two frames, as parallel compressors write them
+}
+
+
+def zstd(data: bytes) -> bytes:
+    packed = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(data)
+    return packed.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("suffix", PACK)
 def test_a_broken_line_is_one_error(suffix: str, tmp_path: Path) -> None:
-    data = b"".join(LINES)
-    (tmp_path / f"a.{suffix}").write_bytes(gzip.compress(data, mtime=0) if suffix.endswith("gz") else data)
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(PACK[suffix](b"".join(LINES)))
     documents, rejected = read_all("jsonl", tmp_path, id_field="id", meta_fields=["lang"])
     assert list(documents) == ["1", "5"]
     assert reasons(rejected) == [*["error:malformed"] * 4, "quality:no_text", "error:malformed"]
     assert (documents["1"].url, documents["1"].meta) == ("http://a.example/", {"lang": "en"})
-    assert documents["5"].origin == f"a.{suffix}:{sum(map(len, LINES[:-1]))}"
+    offset = sum(map(len, LINES[:-1]))
+    assert documents["5"].origin == (f"a.jsonl{suffix}:0+{offset}" if suffix else f"a.jsonl:{offset}")
 
 
-def test_a_truncated_gzip_keeps_what_came_before(tmp_path: Path) -> None:
-    data = gzip.compress(b"".join(json.dumps({"text": f"document {n}"}).encode() + b"\n" for n in range(1000)))
-    (tmp_path / "a.jsonl.gz").write_bytes(data[:-100])
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+def test_a_truncated_file_keeps_what_came_before(suffix: str, tmp_path: Path) -> None:
+    data = b"".join(json.dumps({"text": f"document {n} {hash_of(n)}"}).encode() + b"\n" for n in range(11_000))
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(PACK[suffix](data)[:-200])
     documents, rejected = read_all("jsonl", tmp_path)
-    assert 100 < len(documents) < 1000
-    assert reasons(rejected) == ["error:damaged"]
+    assert 1000 < len(documents) < 11_000
+    assert reasons(rejected)[-1] == "error:damaged"
+    assert set(reasons(rejected)[:-1]) <= {"error:malformed"}, "at most the line that was cut"
+
+
+def hash_of(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 100, 1000])
+def test_a_large_file_is_read_in_ranges_and_every_line_once(
+    piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"".join(LINES))
+    whole = read_all("jsonl", tmp_path)
+    monkeypatch.setattr(jsonl, "SPLIT_BYTES", piece)
+    assert (
+        len(jsonl.splits(jsonl.Config(name="jsonl"), find_files(jsonl.Config(name="jsonl"), tmp_path)[0])) > 100 / piece
+    )
+    assert read_all("jsonl", tmp_path) == whole
+
+
+def test_a_line_longer_than_a_range_is_read_by_the_range_in_which_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "SPLIT_BYTES", 100)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 30)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1000)
+    texts = ["a" * 950, "b", "c" * 350, "d" * 5000, "e"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    documents, rejected = read_all("jsonl", tmp_path)
+    assert [document.text for document in documents.values()] == [texts[i] for i in (0, 1, 2, 4)]
+    assert [(record.reason, record.detail) for record in rejected] == [("too_large", "5013 bytes")]
 
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1000)
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "' + b"x" * 5000 + b'"}\n' + LINES[0])
     documents, rejected = read_all("jsonl", tmp_path)
     assert [document.text for document in documents.values()] == ["first"]
-    assert list(documents) == ["a.jsonl:2"]
+    assert list(documents) == ["a.jsonl:5013"]
     assert reasons(rejected) == ["error:too_large"]
 
 
@@ -71,6 +123,103 @@ def test_a_parquet_row_that_is_not_utf8_is_one_error(tmp_path: Path) -> None:
     documents, rejected = read_all("jsonl", tmp_path, "*.parquet")
     assert [document.text for document in documents.values()] == ["one", "two"]
     assert [(record.key, record.reason) for record in rejected] == [("a.parquet:2", "malformed")]
+
+
+def test_a_field_of_a_field(tmp_path: Path) -> None:
+    rows = [{"a": {"b": "nested", "n": 1}}, {"a": None}, {"a.b": "flat", "a": {"b": "nested"}}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.table({"a": [row.get("a") for row in rows], "x": [1, 2, 3]}), tmp_path / "b.parquet")
+    documents, rejected = read_all("jsonl", tmp_path, text_field="a.b", meta_fields=["a.n"])
+    assert [document.text for document in documents.values()] == ["nested", "flat", "nested", "nested"]
+    assert documents["a.jsonl:0"].meta == documents["b.parquet:1"].meta == {"a.n": "1"}
+    assert [record.detail for record in rejected] == ["no field 'a.b'; it has a"] * 2
+
+
+def write_arrow(path: Path, table: pa.Table, stream: bool, compression: str | None = None, rows: int = 4) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.OSFile(str(path), "wb") as file, new(file, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=rows)
+
+
+TABLE = pa.table({"n": list(range(11)), "text": [f"document {n}" for n in range(10)] + [None]})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_arrow(stream: bool, compression: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_arrow(tmp_path / "a.arrow", TABLE, stream, compression)
+    whole = read_all("jsonl", tmp_path, meta_fields=["n"])
+    assert [document.text for document in whole[0].values()] == [f"document {n}" for n in range(10)]
+    assert (whole[0]["a.arrow:10"].meta, whole[0]["a.arrow:10"].origin) == ({"n": "9"}, "a.arrow:9")
+    assert reasons(whole[1]) == ["quality:no_text"]
+    monkeypatch.setattr("pipeline.sources.base.group.__defaults__", (1,))  # every record batch a range of its own
+    config = jsonl.Config(name="jsonl", meta_fields=("n",))
+    parts = jsonl.splits(config, find_files(config, tmp_path)[0])
+    assert [(part.start, part.end) for part in parts] == [(0, 1), (1, 2), (2, 3)]
+    assert read_all("jsonl", tmp_path, meta_fields=["n"]) == whole
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_truncated_arrow_file_is_one_error(stream: bool, tmp_path: Path) -> None:
+    write_arrow(tmp_path / "a.arrow", TABLE, stream)
+    data = (tmp_path / "a.arrow").read_bytes()
+    (tmp_path / "a.arrow").write_bytes(data[: len(data) * 2 // 3])
+    documents, rejected = read_all("jsonl", tmp_path)
+    assert len(documents) == (4 if stream else 0), "a file without its footer tells nothing"
+    assert reasons(rejected) == ["error:damaged"]
+
+
+def test_arrow_offsets_that_lead_out_of_the_file_are_an_error_and_not_a_crash(tmp_path: Path) -> None:
+    write_arrow(tmp_path / "a.arrow", TABLE.select(["text"]).slice(0, 4), stream=True)
+    data = bytearray((tmp_path / "a.arrow").read_bytes())
+    offsets = b"".join(number.to_bytes(4, "little") for number in (0, 10, 20, 30, 40))
+    at = data.index(offsets)
+    data[at + 16 : at + 20] = (1 << 30).to_bytes(4, "little")
+    (tmp_path / "a.arrow").write_bytes(data)
+    documents, rejected = read_all("jsonl", tmp_path)
+    assert (documents, reasons(rejected)) == ({}, ["error:damaged"])
+
+
+def test_an_arrow_row_that_is_not_utf8_is_one_error(tmp_path: Path) -> None:
+    rows = pa.array([b"one", b"\xff\xfe", b"two"], pa.binary())
+    write_arrow(tmp_path / "a.arrow", pa.table({"text": pa.Array.from_buffers(pa.string(), 3, rows.buffers())}), True)
+    documents, rejected = read_all("jsonl", tmp_path)
+    assert [document.text for document in documents.values()] == ["one", "two"]
+    assert [(record.key, record.reason) for record in rejected] == [("a.arrow:2", "malformed")]
+
+
+def test_a_dataset_folder_as_save_to_disk_writes_it(tmp_path: Path) -> None:
+    """Two splits of Arrow streams with descriptions beside them, and what `map` and `filter` leave there."""
+    folder = tmp_path / "corpus"
+    for split, start in (("train", 0), ("test", 8)):
+        for number in range(2):
+            rows = TABLE.slice(start + number, 1)
+            write_arrow(folder / split / f"data-{number:05}-of-00002.arrow", rows, stream=True)
+        (folder / split / "dataset_info.json").write_text('{"features": {"text": {"dtype": "string"}}}')
+        (folder / split / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00002.arrow"}]}')
+    write_arrow(folder / "train/cache-0123456789abcdef.arrow", TABLE, stream=True)
+    (folder / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    documents, rejected = read_all("jsonl", tmp_path, "corpus")
+    assert {key: document.text for key, document in documents.items()} == {
+        "test/data-00000-of-00002.arrow:1": "document 8", "test/data-00001-of-00002.arrow:1": "document 9",
+        "train/data-00000-of-00002.arrow:1": "document 0", "train/data-00001-of-00002.arrow:1": "document 1",
+    }  # fmt: skip
+    assert reasons(rejected) == ["quality:not_data"] * 6
+
+
+def test_wide_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "BATCH_BYTES", 3_000_000)
+    pq.write_table(
+        pa.table({"text": [f"{n}" + "x" * 1_000_000 for n in range(8)]}),
+        tmp_path / "a.parquet",
+        compression="none",
+        use_dictionary=False,
+    )
+    batches = list(columns.read_batches(tmp_path / "a.parquet", {"text"}))
+    assert max(batch.num_rows for _, batch in batches) <= 3
+    assert [first for first, _ in batches] == [sum(b.num_rows for _, b in batches[:i]) for i in range(len(batches))]
 
 
 class FailingDisk(io.RawIOBase):
@@ -99,8 +248,8 @@ def test_an_error_of_the_disk_is_raised_so_that_the_split_is_tried_again(
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(jsonl.gzip, "open", lambda *_: io.BufferedReader(FailingDisk()))
-    monkeypatch.setattr(jsonl.pq, "ParquetFile", fail)
+    monkeypatch.setitem(lines._OPEN, "gzip", lambda _: io.BufferedReader(FailingDisk()))
+    monkeypatch.setattr(columns.pq, "ParquetFile", fail)
     for name in ("a.jsonl.gz", "b.parquet"):
         with pytest.raises(OSError, match="Input/output error") as error:
             read_all("jsonl", tmp_path, name)
