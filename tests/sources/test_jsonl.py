@@ -176,7 +176,7 @@ def test_arrow_offsets_that_lead_out_of_the_file_are_an_error_and_not_a_crash(tm
     data = bytearray((tmp_path / "a.arrow").read_bytes())
     offsets = b"".join(number.to_bytes(4, "little") for number in (0, 10, 20, 30, 40))
     at = data.index(offsets)
-    data[at + 16 : at + 20] = (1 << 30).to_bytes(4, "little")
+    data[at + 8 : at + 12] = (-(10**9)).to_bytes(4, "little", signed=True)
     (tmp_path / "a.arrow").write_bytes(data)
     documents, rejected = read_all("jsonl", tmp_path)
     assert (documents, reasons(rejected)) == ({}, ["error:damaged"])
