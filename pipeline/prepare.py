@@ -11,9 +11,9 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from rich.console import Console
 from rich.table import Table
 
@@ -40,6 +40,7 @@ from pipeline.dedup.run import run as dedup
 from pipeline.shards.run import ShardsConfig
 from pipeline.shards.run import run as shards
 from pipeline.sources.base import Sources
+from pipeline.sources.remote import is_url
 from pipeline.sources.run import run as sources
 from pipeline.tokenizer.run import TokenizerConfig
 from pipeline.tokenizer.run import run as tokenizer
@@ -51,8 +52,8 @@ TRUTH, SAMPLE = "truth.jsonl", "sample.json"  # of `penstock sample`: what is pl
 
 
 class PrepareConfig(Config):
-    input: Path
-    """Folder of raw corpora; the sources' `paths` are relative to it."""
+    input: Annotated[Path | str, AfterValidator(lambda given: given if is_url(given) else Path(given))]
+    """Folder of raw corpora, or its URL for fsspec (s3://bucket/corpus); the sources' `paths` are relative to it."""
     sources: Sources
     clean: CleanConfig = CleanConfig()
     dedup: DedupConfig = DedupConfig()
@@ -137,8 +138,9 @@ def _write_manifest(out: Path, folders: dict[str, Path]) -> None:
 def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path], seconds: dict[str, float]) -> Summary:
     ledger = Ledger(folders)
     planted = {}
-    if (config.input / SAMPLE).exists():
-        planted = _planted(config.input / TRUTH, ledger, folders["dedup"])
+    sample = Path(config.input)  # a URL is none
+    if (sample / SAMPLE).exists():
+        planted = _planted(sample / TRUTH, ledger, folders["dedup"])
     return Summary(
         out=out,
         sources=tuple(ledger.flows()),

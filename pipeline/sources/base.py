@@ -67,6 +67,8 @@ class InputFile:
     num_bytes: int
     mtime_ns: int
     not_a_file: str = ""  # what it is instead: "a pipe", "a link to nothing"
+    url: str = ""  # of a remote file: `path` is its copy, in the worker that reads it
+    version: str = ""  # what the other side calls these bytes: an ETag, a time
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from pipeline.core.manifest import MANIFEST, committed_files, run_stage
 from pipeline.core.schema import Document, Rejected
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DocumentWriter
+from pipeline.sources import remote
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, group, plugin, reject
 from pipeline.sources.walk import matching, what_it_is
 
@@ -41,7 +42,7 @@ LOSSES = ("damaged", "too_large", "no_pages", "not_a_file")  # errors that may s
 SHOWN_LOSSES = 20
 
 
-def run(config: Sequence[SourceConfig], input: Path, root: Path, workers: Workers) -> Path:
+def run(config: Sequence[SourceConfig], input: Path | str, root: Path, workers: Workers) -> Path:
     """The finished folder of the stage; raises UserError when the input cannot be what was meant."""
     files = [(source, find_files(source, input)) for source in sorted(config, key=lambda source: source.source)]
     _refuse_twins(files)
@@ -56,12 +57,29 @@ def _section(config: SourceConfig) -> dict[str, Any]:
     return config.model_dump(mode="json") | {"paths": sorted(set(config.paths))}
 
 
-def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
-    """The files of one source, sorted by name; raises UserError when there is none or one cannot be read."""
-    if not input.is_dir():
+def find_files(config: SourceConfig, input: Path | str) -> list[InputFile]:
+    """The files of one source, sorted by name; raises UserError when there is none or one cannot be read.
+
+    `input`: a folder, or a URL that fsspec reads.
+    """
+    far = [pattern for pattern in config.paths if remote.is_url(input) or remote.is_url(pattern)]
+    found = {file.name: file for pattern in far for file in remote.find(config.source, input, pattern)}
+    if not remote.is_url(input):
+        near = [pattern for pattern in sorted(config.paths) if pattern not in far]
+        found |= _find_local(config, near, Path(input), must_exist=bool(near))
+    if not found:
+        patterns = " or ".join(f"'{pattern}'" for pattern in config.paths)
+        holds = "" if remote.is_url(input) else f"; {_what_is_in(Path(input))}"
+        raise UserError(f"source {config.source}: no file matches {patterns} in {input}{holds}")
+    return [found[name] for name in sorted(found)]
+
+
+def _find_local(config: SourceConfig, patterns: Sequence[str], input: Path, must_exist: bool) -> dict[str, InputFile]:
+    """Files by name; patterns in order, so that of two that match a file always the same one names it."""
+    if must_exist and not input.is_dir():
         raise UserError(f"input folder {input} does not exist" if not input.exists() else f"{input} is not a folder")
     found = {}
-    for pattern in sorted(config.paths):  # so that of two patterns that match a file always the same names it
+    for pattern in patterns:
         prefix = input / _fixed_prefix(pattern)  # an absolute pattern stays as it is
         rest = Path(pattern).parts[len(_fixed_prefix(pattern).parts) :]
         if (input / pattern).is_dir():
@@ -76,15 +94,12 @@ def find_files(config: SourceConfig, input: Path) -> list[InputFile]:
             key = path.relative_to(prefix).as_posix()
             size, mtime_ns = (0, 0) if not_a_file else _size_and_time(path)
             found[name] = InputFile(path, name, key, size, mtime_ns, not_a_file)
-    if not found:
-        patterns = " or ".join(f"'{pattern}'" for pattern in config.paths)
-        raise UserError(f"source {config.source}: no file matches {patterns} in {input}; {_what_is_in(input)}")
-    return [found[name] for name in sorted(found)]
+    return found
 
 
 def fingerprint(files: Sequence[tuple[SourceConfig, Sequence[InputFile]]]) -> str:
     """Of names, sizes and times: hashing terabytes to find that nothing changed would take longer than the work."""
-    facts = [(s.source, f.name, f.key, f.num_bytes, f.mtime_ns) for s, found in files for f in found]
+    facts = [(s.source, f.name, f.key, f.num_bytes, f.mtime_ns, f.version) for s, found in files for f in found]
     return xxhash.xxh3_128_hexdigest(repr(facts).encode("utf-8", "surrogateescape"))
 
 
@@ -117,9 +132,10 @@ def _splits(config: SourceConfig, files: Sequence[InputFile]) -> Iterator[Split]
 
 
 def _ranges(config: SourceConfig, file: InputFile) -> list[Range]:
-    """Of a file that can be opened and holds anything; `_read` says what is wrong with the others."""
-    if file.not_a_file or not file.num_bytes:
-        return [Range(file, 0)]
+    """Of a file that can be opened and holds anything; `_read_local` says what is wrong with the others. A remote one
+    is a whole, for the worker that copies it."""
+    if file.url or file.not_a_file or not file.num_bytes:
+        return [Range(file, file.num_bytes)]
     try:
         return plugin(config).splits(config, file)
     except OSError as error:
@@ -131,7 +147,7 @@ def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
     config, ranges = task
     with DocumentWriter(folder, STAGE) as writer:
         for part in ranges:
-            for record in _read(config, part):
+            for record in _read(config, part, folder):
                 if isinstance(record, Rejected):
                     writer.drop(record.doc_id, record.source, _valid(record.key), kind=record.kind,
                                 reason=record.reason, detail=_valid(record.detail),
@@ -142,7 +158,16 @@ def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
     return writer.counts
 
 
-def _read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
+def _read(config: SourceConfig, part: Range, scratch: Path) -> Iterator[Document | Rejected]:
+    if not part.file.url:
+        yield from _read_local(config, part)
+        return
+    with remote.copied(part.file, scratch) as file:
+        for piece in _ranges(config, file):
+            yield from _read_local(config, piece)
+
+
+def _read_local(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
     """The records of a range; raises UserError when the file is not, or no longer, what the splits were made for."""
     if part.file.not_a_file:
         yield broken(config, part.file.key, b"", "not_a_file", part.file.not_a_file)

@@ -25,6 +25,7 @@ class Trick:
     longest_range: int | None = None  # bytes of a range that are sent at most
     wrong_bytes: bool = False
     extra_length: int = 0  # Content-Length says so many bytes too many
+    no_length: bool = False  # the body ends where the connection does
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Server:
         sent = bytearray(body[start:end] if status in (200, 206) else b"no")
         if trick.wrong_bytes:
             sent[len(sent) // 2] ^= 1
-        headers["Content-Length"] = str(len(sent) + trick.extra_length)
+        headers["Content-Length"] = "" if trick.no_length else str(len(sent) + trick.extra_length)
         request.send_response(status)
         for name, value in headers.items():
             if value:
@@ -87,7 +88,7 @@ class Server:
         if trick.pause_after is not None:
             self.gate.wait(30)
             request.close_connection = True
-        elif trick.drop_after is not None or trick.extra_length:
+        elif trick.drop_after is not None or trick.extra_length or trick.no_length:
             request.close_connection = True
         return min(first, len(body))
 
