@@ -1,7 +1,7 @@
 """The dedup stage: documents in, each text once out; a ledger row for every document, naming the survivor.
 
 1. sign    per file: exact hash, MinHash signature, band hashes               signatures.py   (Ray)
-2. rank    all documents in the order in which they are preferred: source priority, length, doc_id
+2. rank    all documents in the order in which they are preferred: newest capture, source priority, length, doc_id
 3. join    per band: pairs of ranks with equal hash and similar signatures    lsh.py          (Ray)
 4. cluster pairs -> components; the smallest rank of a cluster survives       components.py
 5. decide  per file: keep or drop                                             (Ray)
@@ -43,6 +43,8 @@ Array = np.ndarray[Any, Any]
 
 
 class DedupConfig(Config):
+    urls: bool = True
+    """Of several captures of one web page keep the newest, whatever their texts."""
     exact: bool = True
     """Drop texts that differ in case and white space at most."""
     near: bool = True
@@ -62,8 +64,9 @@ class DedupConfig(Config):
 class Fate(IntEnum):
     keep = 0
     same_record = 1  # one record of a source that was read twice
-    exact_duplicate = 2  # its text is the survivor's, but for case and white space
-    near_duplicate = 3
+    same_url = 2  # an older capture of a page
+    exact_duplicate = 3  # its text is the survivor's, but for case and white space
+    near_duplicate = 4
 
 
 VERDICTS = pa.schema(
@@ -88,7 +91,7 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
         scratch = folder / SCRATCH
         signed = _sign(config, files, scratch / "signatures", workers)
         table = Signatures(signed)
-        nodes = _rank(table, [_source_priority(config, file) for file in files])
+        nodes = _rank(table, [_source_priority(config, file) for file in files], config.urls)
         near = _join(config, signed, nodes, scratch, workers) if config.near else []
         clusters = _cluster(nodes, [*nodes.copies(config.exact), *near])
         verdicts = _write_verdicts(table, nodes, clusters, files, scratch / "verdicts")
@@ -121,25 +124,43 @@ class Nodes:
     doc_id: Array  # uint64 [n, 2]
     exact: Array  # uint64 [n, 2]
     first_of_record: Array  # uint32 [n]: the smallest rank with the same doc_id
+    first_of_page: Array  # uint32 [n]: the rank of the newest capture of the same page
     first_of_text: Array  # uint32 [n]: the smallest rank with the same exact hash
     has_ngrams: Array  # bool [n]
 
     def copies(self, exact: bool) -> list[Array]:
-        """Edges from every node to the first of its record, and of its text."""
+        """Edges from every node to the first of its record, of its page, and of its text."""
         own = np.arange(len(self.row_of), dtype=np.uint32)
-        firsts = [self.first_of_record, self.first_of_text] if exact else [self.first_of_record]
+        firsts = [self.first_of_record, self.first_of_page]
+        if exact:  # the text of an older capture stands for nothing: it would link its page with another
+            firsts.append(np.where(self.first_of_page == own, self.first_of_text, own))
         return [np.stack([first, own], axis=1)[first != own] for first in firsts]
 
 
-def _rank(table: Signatures, priorities: Sequence[tuple[int, str]]) -> Nodes:
-    """`priorities`: of each file's source."""
+def _rank(table: Signatures, priorities: Sequence[tuple[int, str]], urls: bool) -> Nodes:
+    """`priorities`: of each file's source. Older captures of a page come after all other documents."""
     order_of = {priority: number for number, priority in enumerate(sorted(set(priorities)))}
     source = np.repeat([order_of[priority] for priority in priorities], table.lengths)
     doc_id, exact = table.words("doc_id"), table.words("exact")
-    row_of = np.lexsort((doc_id[:, 1], doc_id[:, 0], -table.numbers("num_bytes"), source))
-    doc_id, exact = doc_id[row_of], exact[row_of]
+    page = table.words("page") if urls else np.zeros_like(doc_id)
+    is_old = _is_old(page, table.numbers("crawled"), doc_id)
+    row_of = np.lexsort((doc_id[:, 1], doc_id[:, 0], -table.numbers("num_bytes"), source, is_old))
+    doc_id, exact, page = doc_id[row_of], exact[row_of], page[row_of]
+    own = np.arange(len(row_of), dtype=np.uint32)
+    first_of_page = np.where(page.any(axis=1), _first_equal(page), own)
     has_ngrams = table.numbers("num_ngrams")[row_of] > 0
-    return Nodes(row_of, doc_id, exact, _first_equal(doc_id), _first_equal(exact), has_ngrams)
+    return Nodes(row_of, doc_id, exact, _first_equal(doc_id), first_of_page, _first_equal(exact), has_ngrams)
+
+
+def _is_old(page: Array, crawled: Array, doc_id: Array) -> Array:
+    """bool [n]: whether there is a newer capture of the same page; of two of one moment the greater id is newer."""
+    order = np.lexsort((doc_id[:, 1], doc_id[:, 0], crawled, page[:, 1], page[:, 0]))
+    ordered = page[order]
+    ends = np.append((ordered[1:] != ordered[:-1]).any(axis=1), True)[: len(order)]
+    newest = order[np.flatnonzero(ends)][np.cumsum(ends) - ends]
+    result = np.zeros(len(order), dtype=bool)
+    result[order] = (doc_id[order] != doc_id[newest]).any(axis=1) & ordered.any(axis=1)
+    return result
 
 
 def _first_equal(keys: Array) -> Array:
@@ -166,7 +187,7 @@ def _source_priority(config: DedupConfig, file: Path) -> tuple[int, str]:
 def _join(config: DedupConfig, signed: tuple[Path, ...], nodes: Nodes, scratch: Path, workers: Workers) -> list[Array]:
     """Edges of all bands, between first copies only: buckets do not fill with equal texts."""
     own = np.arange(len(nodes.row_of), dtype=np.uint32)
-    alone = nodes.has_ngrams & (nodes.first_of_record == own)
+    alone = nodes.has_ngrams & (nodes.first_of_record == own) & (nodes.first_of_page == own)
     if config.exact:
         alone &= nodes.first_of_text == own
     ranks = np.full(len(own), EXCLUDED, dtype=np.uint32)
@@ -194,12 +215,13 @@ def _write_verdicts(table: Signatures, nodes: Nodes, clusters: Array, files: Seq
     repeated = nodes.first_of_record != own
     same_text = (nodes.exact == nodes.exact[clusters]).all(axis=1)
     fate = np.select(
-        [repeated, clusters == own, same_text],
-        [Fate.same_record, Fate.keep, Fate.exact_duplicate],
+        [repeated, clusters == own, nodes.first_of_page != own, same_text],
+        [Fate.same_record, Fate.keep, Fate.same_url, Fate.exact_duplicate],
         default=Fate.near_duplicate,
     ).astype(np.int8)
     jaccard = np.ones(len(own))
-    for part in np.array_split(np.flatnonzero(fate == Fate.near_duplicate), len(own) // 100_000 + 1):
+    unlike = np.flatnonzero((fate == Fate.near_duplicate) | (fate == Fate.same_url))
+    for part in np.array_split(unlike, len(own) // 100_000 + 1):
         survivors = nodes.row_of[clusters[part]]
         jaccard[part] = similarity(table.signatures(nodes.row_of[part]), table.signatures(survivors))
     survivor = nodes.doc_id[np.where(repeated, nodes.first_of_record, clusters)]

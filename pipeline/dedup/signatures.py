@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Counts
@@ -20,6 +21,7 @@ from pipeline.dedup.minhash import MinHash
 Array = np.ndarray[Any, Any]
 SIGNATURES_FILE = ".signatures.arrow"
 ROWS_AT_ONCE = 10_000
+NO_PAGE = bytes(16)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def schema(bands: int, rows: int) -> pa.Schema:
         [
             ("doc_id", pa.binary(16)),
             ("exact", pa.binary(16)),  # exact_hash of the text
+            ("page", pa.binary(16)),  # of a crawled page: xxh3_128 of what its captures share, else zeros
+            ("crawled", pa.int64()),  # when it was captured, as YYYYMMDDhhmmss; 0: nobody knows
             ("num_bytes", pa.int64()),  # of the text, UTF-8
             ("num_ngrams", pa.int64()),  # 0: too short for a signature
             ("signature", pa.binary(4 * bands * rows)),  # uint32 each
@@ -69,7 +73,14 @@ def _row(document: Document, minhash: MinHash) -> tuple[Any, ...]:
     signature, num_ngrams = minhash.signature(document.text)
     size = len(document.text.encode())
     bands = minhash.band_hashes(signature).tolist()
-    return (document.doc_id, exact_hash(document.text), size, num_ngrams, signature.tobytes(), *bands)
+    page, crawled = document.meta.get("page", ""), document.meta.get("crawled", "")
+    return (document.doc_id, exact_hash(document.text), xxhash.xxh3_128_digest(page.encode()) if page else NO_PAGE,
+            _as_number(crawled), size, num_ngrams, signature.tobytes(), *bands)  # fmt: skip
+
+
+def _as_number(date: str) -> int:
+    """2026-01-15T06:00:00Z -> 20260115060000; what is left out is 0."""
+    return int("".join(sign for sign in date if "0" <= sign <= "9")[:14].ljust(14, "0"))
 
 
 def _batch(rows: list[tuple[Any, ...]], columns: pa.Schema) -> pa.RecordBatch:

@@ -6,6 +6,7 @@ import random
 import resource
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,52 @@ def test_a_record_read_twice_is_kept_once(workers: Workers, tmp_path: Path) -> N
             if row["reason"]:
                 assert row["detail"]["survivor"] == row["doc_id"].hex()
                 assert row["detail"]["cluster_size"] == 1
+
+
+def captures(*facts: tuple[str, str, str, str]) -> list[Document]:
+    """(key, page, crawled, text)"""
+    rows = documents("news", [text for *_, text in facts])
+    return [replace(row, key=key, meta={"page": page, "crawled": crawled})
+            for row, (key, page, crawled, _) in zip(rows, facts, strict=True)]  # fmt: skip
+
+
+def test_of_several_captures_of_a_page_the_newest_stays(workers: Workers, tmp_path: Path) -> None:
+    """Whatever their texts, and though the older one is longer, or equal to another page's text."""
+    text, other, update = long_texts(3)
+    rows = captures(
+        ("old", "a.example/1", "2026-01-15T00:00:00Z", text + " and a line that is there no more"),
+        ("new", "a.example/1", "2026-03-01", update),
+        ("older", "a.example/1", "2025-12-31T23:59:59Z", other),
+        ("twin", "a.example/2", "2025-01-01", other),
+        ("of no page", "", "2025-01-01", "a text of its own"),
+        ("of no page too", "", "2025-01-01", "and another"),
+    )
+    newest = rows[1].doc_id.hex()
+    for seed in (1, 2):
+        clean = write_stage(tmp_path / str(seed), in_files([*rows, rows[0]], 3, seed))
+        folder = run(DedupConfig(), clean, tmp_path / str(seed), workers)
+        ledger = ledger_of(folder)
+        assert sum(row["reason"] == "same_record" for row in ledger) == 1
+        found = {row["key"]: (row["reason"], row["detail"].get("survivor", "")) for row in ledger
+                 if row["reason"] != "same_record"}  # fmt: skip
+        assert found == {
+            "old": ("same_url", newest), "older": ("same_url", newest), "new": ("", ""), "twin": ("", ""),
+            "of no page": ("", ""), "of no page too": ("", ""),
+        }  # fmt: skip
+        assert {row["detail"].get("cluster_size") for row in ledger if row["key"] in ("old", "new")} == {3}
+    by_text = ledger_of(run(DedupConfig(urls=False), clean, tmp_path, workers))
+    assert Counter(row["reason"] for row in by_text) == {"": 5, "exact_duplicate": 1, "same_record": 1}
+
+
+def test_an_older_capture_points_to_what_stands_for_the_newest(workers: Workers, tmp_path: Path) -> None:
+    text, other = long_texts(2)
+    rows = captures(("old", "a.example/1", "2026-01-01", other), ("new", "a.example/1", "2026-02-01", text),
+                    ("longer", "b.example/1", "2020-01-01", text + " "))  # fmt: skip
+    found = fates(run(DedupConfig(), write_stage(tmp_path, {"news-00000": rows}), tmp_path, workers))
+    survivor = rows[2].doc_id.hex()
+    assert found["news", "new"] == ("exact_duplicate", survivor)
+    assert found["news", "old"] == ("same_url", survivor)
+    assert found["news", "longer"] == ("", "")
 
 
 def test_different_documents_are_never_merged(workers: Workers, tmp_path: Path) -> None:
