@@ -7,47 +7,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from fastwarc.warc import ArchiveIterator, WarcRecordType
+from resiliparse.parse.html import HTMLTree
 
 from pipeline.sources import cc_news
-from pipeline.sources.cc_news import canonical_url
+from pipeline.sources.page import About
+from pipeline.sources.urls import canonical_url
 from tests.sources.reading import read_all, reasons
-
-STORY = [
-    "The old weir above the town mill was opened for the first time in eleven years on Friday, after a winter in which "
-    "the river had risen twice above the level that the council calls alarming.",
-    "“We had no choice”, said the miller, who is 61 years old and has looked after the sluice since his father died. "
-    "“If the gate had not moved, the water would have taken the bridge.”",
-    "Engineers will look at the foundations in March. Until then the footpath along the east bank remains closed.",
-]
-
-
-def html(title: str = "Weir opened", meta: str = "") -> str:
-    story = "".join(f"<p>{paragraph}</p>" for paragraph in STORY)
-    return (
-        f"<!DOCTYPE html><html lang='en-GB'><head>{meta}<title>{title} | The Courier</title>"
-        "<meta property='article:published_time' content='2026-01-14T06:00:00Z'><script>var x = '<p>no</p>';</script>"
-        "</head><body><nav><ul><li><a href='/'>Home</a></li><li><a href='/sport'>Sport</a></li></ul></nav>"
-        f"<article><h1>{title}</h1>{story}</article><footer>Imprint</footer></body></html>"
-    )
-
-
-def http(body: bytes, status: str = "200 OK", kind: str = "text/html; charset=utf-8", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def chunked(body: bytes) -> bytes:
-    return b"".join(b"%x\r\n%s\r\n" % (len(body[at : at + 99]), body[at : at + 99]) for at in range(0, len(body), 99))
-
-
-def record(block: bytes, url: str, kind: str = "response", length: int | None = None) -> bytes:
-    head = (
-        f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:0>\r\nWARC-Date: 2026-01-15T00:00:00Z\r\n"
-        f"WARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype={kind}\r\n"
-        f"Content-Length: {len(block) if length is None else length}\r\n\r\n"
-    )
-    return head.encode() + block + b"\r\n\r\n"
-
+from tests.sources.warcs import STORY, chunked, html, http, member, record
 
 PAGE = html().encode()
 RECORDS = [
@@ -75,7 +42,7 @@ REJECTED = [
 
 @pytest.mark.parametrize("packing", ["plain", "gz"])
 def test_every_response_has_one_verdict(packing: str, tmp_path: Path) -> None:
-    parts = RECORDS if packing == "plain" else [gzip.compress(part, mtime=0) for part in RECORDS]
+    parts = RECORDS if packing == "plain" else [member(part) for part in RECORDS]
     (tmp_path / "a.warc").write_bytes(b"".join(parts))
     documents, rejected = read_all("cc_news", tmp_path)
     assert list(documents) == KEPT
@@ -83,9 +50,10 @@ def test_every_response_has_one_verdict(packing: str, tmp_path: Path) -> None:
     for document in documents.values():
         assert document.text.split("\n\n") == STORY
         assert (document.title, document.date) == ("Weir opened", "2026-01-14T06:00:00Z")
-        assert document.meta == {"crawled": "2026-01-15T00:00:00Z", "html_lang": "en-gb"}
-    offset = int(documents[KEPT[-1]].origin.partition(":")[2])
-    assert offset == sum(map(len, parts[:-1]))
+        page = document.key.removeprefix("http://")
+        assert document.meta == {"crawled": "2026-01-15T00:00:00Z", "html_lang": "en-gb", "page": page}
+    offset = sum(map(len, parts[:-1]))
+    assert documents[KEPT[-1]].origin == f"a.warc:{offset}" + ("" if packing == "plain" else "+0")
 
 
 @pytest.mark.parametrize("charset", ["undefined", "unicode_escape", "raw_unicode_escape", "idna", "punycode", "base64"])
@@ -103,15 +71,15 @@ def test_a_page_that_breaks_a_library_is_one_error(tmp_path: Path, monkeypatch: 
     """Whatever the exception, unless it is not the page's fault: a missing library, memory, the disk."""
     pages = [record(http(html(title).encode()), f"http://a.example/{title}") for title in ("one", "odd", "two")]
     (tmp_path / "a.warc").write_bytes(b"".join(pages))
-    read_page = cc_news.read_page
+    read_about = cc_news.read_about
 
     def break_at_odd(error: Exception) -> None:
-        def broken(html: str) -> dict[str, str]:
+        def broken(tree: HTMLTree, html: str) -> About:
             if "odd" in html:
                 raise error
-            return read_page(html)
+            return read_about(tree, html)
 
-        monkeypatch.setattr(cc_news, "read_page", broken)
+        monkeypatch.setattr(cc_news, "read_about", broken)
 
     for error in (KeyError("x"), RecursionError("too deep"), OSError("no number")):
         break_at_odd(error)
@@ -128,7 +96,7 @@ def test_a_page_that_breaks_a_library_is_one_error(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("packing", ["plain", "gz"])
 def test_a_truncated_file_keeps_its_whole_records(packing: str, tmp_path: Path) -> None:
-    parts = RECORDS if packing == "plain" else [gzip.compress(part, mtime=0) for part in RECORDS]
+    parts = RECORDS if packing == "plain" else [member(part) for part in RECORDS]
     (tmp_path / "a.warc").write_bytes(b"".join(parts)[:-150])
     documents, rejected = read_all("cc_news", tmp_path)
     assert list(documents) == KEPT[:-1]
@@ -142,43 +110,115 @@ def test_what_is_no_warc_is_an_error(tmp_path: Path) -> None:
     assert reasons(read_all("cc_news", tmp_path)[1]) == ["error:damaged", "error:damaged"]
 
 
-@pytest.mark.parametrize(
-    ("url", "canonical"),
-    [
-        ("HTTP://Example.COM:80", "http://example.com/"),
-        ("https://example.com:443/a b?x=1&utm_medium=y&fbclid=z#frag", "https://example.com/a%20b?x=1"),
-        ("https://example.com:8443/%7Ea?b=&a=1", "https://example.com:8443/%7Ea?b=&a=1"),
-        ("ftp://example.com/", ""),
-        ("http://[broken", ""),
-        ("", ""),
-    ],
-)
-def test_canonical_url(url: str, canonical: str) -> None:
-    assert canonical_url(url) == canonical
-    assert canonical_url(canonical) == canonical
+def test_other_records(tmp_path: Path) -> None:
+    """Revisits are documents whose text is elsewhere; resources of the web are pages; WET is text as it is."""
+    refers = "WARC-Refers-To-Target-URI: http://a.example/1\r\nWARC-Refers-To-Date: 2026-01-01T00:00:00Z\r\n"
+    revisit = record(http(b""), "http://a.example/1", "revisit").replace(
+        b"Content-Type:", refers.encode() + b"Content-Type:", 1
+    )
+    parts = [
+        record(http(PAGE), "http://a.example/1"), revisit, revisit,
+        record(PAGE, "http://a.example/2", "resource").replace(b"application/http; msgtype=resource", b"text/html"),
+        record(b"--no-verbose", "metadata://gnu.org/wget.txt", "resource"),
+        record(b"rest of a page", "http://a.example/3", "continuation"),
+        record("Ein Text.\n\nUnd ein Absatz: \u00e4.".encode(), "http://a.example/4", "conversion"),
+        record(b" \n", "http://a.example/5", "conversion"),
+    ]  # fmt: skip
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(map(member, parts)))
+    documents, rejected = read_all("cc_news", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == {
+        "http://a.example/1": "\n\n".join(STORY), "http://a.example/2": "\n\n".join(STORY),
+        "http://a.example/4": "Ein Text.\n\nUnd ein Absatz: \u00e4.",
+    }  # fmt: skip
+    assert reasons(rejected) == ["quality:revisit"] * 2 + ["quality:segment", "quality:no_text"]
+    assert rejected[0].detail == "http://a.example/1 2026-01-01T00:00:00Z"
+
+
+def test_hostile_pages_cost_one_row_each(tmp_path: Path) -> None:
+    deep = b"<div>" * 20_000 + b"<p>text</p>"
+    bomb = gzip.compress(bytes(64 << 20))
+    large = http(b"<html>" + b"<p>x" * (17 << 18))
+    parts = [
+        record(http(deep), "http://a.example/deep"),
+        record(large, "http://a.example/large"),
+        record(http(bomb, "200 OK", "text/html", "Content-Encoding: gzip"), "http://a.example/bomb"),
+        record(http(b"<ul><li><b><i><a href=x>" * 5_000), "http://a.example/unclosed"),
+        record(http(PAGE), "http://a.example/last"),
+    ]
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(map(member, parts)))
+    documents, rejected = read_all("cc_news", tmp_path)
+    assert reasons(rejected) == [f"quality:{reason}" for reason in ("too_deep", "too_large", "too_large", "too_deep")]
+    assert [one.detail for one in rejected[:3]] == [
+        "more than 512 elements",
+        f"{len(large)} bytes, {len(large)} passed over in a.warc.gz:{len(member(parts[0]))}+0",
+        "more than 16777216 bytes",
+    ]  # fmt: skip
+    assert list(documents) == ["http://a.example/last"]
+
+
+@pytest.mark.parametrize("extractor", ["resiliparse", "trafilatura", "best"])
+def test_extractors(extractor: str, tmp_path: Path) -> None:
+    (tmp_path / "a.warc").write_bytes(record(http(PAGE), "http://a.example/1"))
+    documents, rejected = read_all("cc_news", tmp_path, extractor=extractor)
+    assert [document.text.split("\n\n") for document in documents.values()] == [STORY]
+    assert rejected == []
 
 
 @pytest.mark.real
 def test_real_warcs(real_data: Path, tmp_path: Path) -> None:
-    counted = {
-        "CC-NEWS-REPACKED-trafilatura-dev.warc.gz": 645,
-        "dolma-sample-0000.warc.gz": 22,
-        "resiliparse-warcfile.warc.gz": 16,
-        "whirlwind.warc.gz": 1,
+    counted = {  # responses, documents: of the third, most pages are lists of links
+        "CC-NEWS-REPACKED-trafilatura-dev.warc.gz": (645, 639),
+        "dolma-sample-0000.warc.gz": (22, 22),
+        "resiliparse-warcfile.warc.gz": (16, 9),
+        "whirlwind.warc.gz": (1, 1),
     }
-    for name, responses in counted.items():
+    for name, (responses, num_documents) in counted.items():
         documents, rejected = read_all("cc_news", real_data, f"news/{name}")
         assert len(documents) + len(rejected) == responses, name
-        assert len(documents) >= 0.98 * responses, name
+        keys = [*documents, *(one.key for one in rejected)]
+        assert {key for key in keys if key.startswith("http")} == _targets(real_data / "news" / name)
+        assert len(documents) >= num_documents, (name, len(documents))
         assert not [reason for reason in reasons(rejected) if reason.startswith("error")], name
         assert all(document.text.strip() for document in documents.values())
     with zipfile.ZipFile(real_data / "news/warcio-edge-cases.zip") as archive:
         archive.extractall(tmp_path)
+    found = {}
     for path in sorted(tmp_path.iterdir()):
         alone = tmp_path.parent / f"alone-{path.name}"
         alone.mkdir()
         shutil.copy(path, alone)
         documents, rejected = read_all("cc_news", alone)
-        errors = [reason for reason in reasons(rejected) if reason.startswith("error")]
-        is_broken = ".arc" in path.name or path.name == "example-trunc.warc"  # ARC is not read yet
-        assert len(errors) == is_broken, path.name
+        found[path.name] = [len(documents), *reasons(rejected)]
+    assert found == {
+        "bad.arc": [0, "error:malformed", "error:malformed", "error:not_http", "error:malformed"],
+        "example-bad-non-chunked.warc.gz": [1, "quality:revisit"],
+        "example-bad.warc.gz.bad": [1, "quality:revisit", "quality:redirect"],
+        "example-digest.warc": [0],
+        "example-iana.org-chunked.warc": [1],
+        "example-resource.warc.gz": [1],
+        "example-space-in-target-uri.warc.gz": [0],
+        "example-space-in-url.arc": [0, "error:truncated"],
+        "example-trunc.warc": [1, "error:damaged"],
+        "example-wget-bad-target-uri.warc.gz": [1],
+        "example-wrong-chunks.warc.gz": [1],
+        "example.arc": [1],
+        "example.arc.gz": [1],
+        "example.warc": [1, "quality:revisit"],
+        "example.warc.gz": [1, "quality:revisit"],
+        "post-test.warc.gz": [0, "quality:not_html", "quality:not_html", "quality:not_html"],
+    }
+
+
+@pytest.mark.real
+def test_wet_is_text_as_it_is(real_data: Path) -> None:
+    documents, rejected = read_all("cc_news", real_data, "news/whirlwind.warc.wet.gz")
+    (document,) = documents.values()
+    assert document.text.startswith("Escopete - Biquipedia, a enciclopedia libre\n")
+    assert rejected == read_all("cc_news", real_data, "news/whirlwind.warc.wat.gz")[1] == []
+
+
+def _targets(path: Path) -> set[str]:
+    """URLs of the responses, as another reader sees them."""
+    with open(path, "rb") as file:
+        records = ArchiveIterator(file, record_types=WarcRecordType.response, parse_http=False)
+        return {canonical_url(record.headers["WARC-Target-URI"].strip("<> ")) for record in records} - {""}

@@ -1,0 +1,109 @@
+"""The main text of a page, by one of three extractors.
+
+| extractor   | what it does |
+|-------------|--------------|
+| resiliparse | resiliparse finds the blocks of the page, line_rules.py chooses among them |
+| trafilatura | trafilatura alone |
+| best        | both: see `by_both` |
+
+Paragraphs are separated by a blank line; list items, verses and code by a line end.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Literal
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
+
+from pipeline.sources.line_rules import Line, choose, is_label, parse_lines, prose_chars
+
+Extractor = Literal["resiliparse", "trafilatura", "best"]
+
+MAX_DEPTH = 512  # of elements, as for browsers; time grows with its square
+SKIPPED = ["nav", "footer", '[id*="comment"]', '[class*="cookie"]', '[id*="cookie"]', '[class*="caption"]']
+SCANT_CHARS = 1500  # of prose: with less, the heuristics of resiliparse may have missed the story
+SCANT_SHARE = 0.3  # of the prose of the whole page
+TRUSTED_SHARE = 0.7
+
+_TOO_DEEP = " ".join(["*"] * (MAX_DEPTH + 1))
+_SIGNS = re.compile(r"\W+")
+
+
+def is_too_deep(tree: HTMLTree) -> bool:
+    """Whether elements are nested deeper than MAX_DEPTH."""
+    return tree.document is not None and tree.document.query_selector(_TOO_DEEP) is not None
+
+
+def main_text(tree: HTMLTree, html: str, extractor: Extractor) -> str:
+    """`tree` is the parsed `html`, not too deep."""
+    return _EXTRACTORS[extractor](tree, html)
+
+
+def by_resiliparse(tree: HTMLTree, html: str) -> str:
+    lines = _blocks(tree, main_content=True)
+    found = prose_chars(lines)
+    if found < SCANT_CHARS:
+        whole = _blocks(tree, main_content=False)
+        if found < SCANT_SHARE * prose_chars(whole):
+            lines = whole
+    return join(choose(lines))
+
+
+def by_trafilatura(tree: HTMLTree, html: str) -> str:
+    return join(Line("li" if line.startswith("- ") else "p", line.removeprefix("- "), 0) for line in _lines(html))
+
+
+def by_both(tree: HTMLTree, html: str) -> str:
+    """trafilatura's lines, but for the labels (line_rules.py) that resiliparse has not.
+
+    Where trafilatura found less than TRUSTED_SHARE of what resiliparse did, it missed the story: resiliparse's text.
+    """
+    ours, theirs = by_resiliparse(tree, html), _lines(html)
+    squeezed = _squeeze(ours)
+    if len(_squeeze(" ".join(theirs))) < TRUSTED_SHARE * len(squeezed):
+        return ours
+    kept = [line for line in theirs if _squeeze(line) in squeezed or not is_label(line)]
+    return join(Line("li" if line.startswith("- ") else "p", line.removeprefix("- "), 0) for line in kept)
+
+
+def join(lines: Iterable[Line]) -> str:
+    lines = list(lines)
+    if not lines:
+        return ""
+    parts = [_shown(lines[0])]
+    for before, line in pairwise(lines):
+        close = before.tag == line.tag and line.tag in ("li", "br", "pre")
+        parts.append(("\n" if close else "\n\n") + _shown(line))
+    return "".join(parts)
+
+
+def _shown(line: Line) -> str:
+    return f"- {line.text}" if line.tag == "li" else line.text
+
+
+def _blocks(tree: HTMLTree, main_content: bool) -> list[Line]:
+    return parse_lines(
+        extract_plain_text(
+            tree, main_content=main_content, preserve_formatting="minimal_html", links=True, alt_texts=False,
+            skip_elements=SKIPPED,
+        )
+    )  # fmt: skip
+
+
+def _lines(html: str) -> list[str]:
+    from trafilatura import extract  # here: half a second of imports that the fast path does without
+
+    text = extract(html, include_comments=False) or ""
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def _squeeze(text: str) -> str:
+    """Letters and digits: what two extractors agree on."""
+    return _SIGNS.sub("", text.lower())
+
+
+_EXTRACTORS: dict[Extractor, Callable[[HTMLTree, str], str]] = {
+    "resiliparse": by_resiliparse, "trafilatura": by_trafilatura, "best": by_both,
+}  # fmt: skip

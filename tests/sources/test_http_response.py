@@ -1,0 +1,100 @@
+"""HTTP responses as crawls keep them: coded, mis-declared, cut, or made to explode."""
+
+import gzip
+import io
+import zlib
+
+import pyarrow as pa
+import pytest
+from fastwarc.stream_io import BrotliWriter
+
+from pipeline.sources.http_response import BadBody, Response, parse_response
+from tests.sources.warcs import chunked, http
+
+BODY = b"<html><p>" + b"a paragraph of the page " * 50
+LIMIT = 1 << 20
+
+
+def parse(*args: bytes | str, **kwargs: str) -> Response:
+    response = parse_response(http(*args, **kwargs), LIMIT)  # type: ignore[arg-type]
+    assert response is not None
+    return response
+
+
+def deflate(wbits: int) -> bytes:
+    packer = zlib.compressobj(wbits=wbits)
+    return packer.compress(BODY) + packer.flush()
+
+
+def brotli(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with BrotliWriter(packed) as writer:
+        writer.write(data)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("coded", "header"),
+    [
+        (BODY, "X-Nothing: 1"),
+        (gzip.compress(BODY), "Content-Encoding: gzip"),
+        (gzip.compress(BODY), "content-encoding:  X-GZIP"),
+        (gzip.compress(BODY[:99]) + gzip.compress(BODY[99:]), "Content-Encoding: gzip"),
+        (gzip.compress(BODY) + b"garbage", "Content-Encoding: gzip"),
+        (deflate(15), "Content-Encoding: deflate"),
+        (deflate(-15), "Content-Encoding: deflate"),
+        (brotli(BODY), "Content-Encoding: br"),
+        (pa.compress(BODY, codec="zstd", asbytes=True), "Content-Encoding: zstd"),
+        (gzip.compress(deflate(15)), "Content-Encoding: deflate, gzip"),
+        (BODY, "Content-Encoding: gzip"),  # the crawler has decompressed it
+        (BODY, "Content-Encoding: br"),
+        (BODY, "Content-Encoding: x-unheard-of"),
+        (BODY, "Transfer-Encoding: chunked"),  # and un-chunked it
+        (chunked(BODY) + b"0\r\n\r\n", "Transfer-Encoding: chunked"),
+        (chunked(BODY), "Transfer-Encoding: chunked"),  # no last chunk
+        (chunked(gzip.compress(BODY)) + b"0\r\nX-Trailer: 1\r\n\r\n", "Transfer-Encoding: gzip, chunked"),
+        (BODY, "Content-Length: 99999999"),  # what was kept is what counts
+        (BODY, "Content-Length: 5"),
+    ],
+)
+def test_bodies_are_decoded(coded: bytes, header: str) -> None:
+    assert parse(coded, "200 OK", "text/html", header).body == BODY
+
+
+def test_a_cut_body_gives_what_there_is() -> None:
+    body = parse(gzip.compress(BODY * 50)[:-40], "200 OK", "text/html", "Content-Encoding: gzip").body
+    assert (BODY * 50).startswith(body)
+    assert body
+    cut = parse(chunked(BODY)[:-30], "200 OK", "text/html", "Transfer-Encoding: chunked").body
+    assert BODY.startswith(cut)
+    assert len(cut) > len(BODY) // 2
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_bomb_is_cut_at_the_limit(coding: str) -> None:
+    zeros = bytes(8 * LIMIT)
+    packed = {"gzip": gzip.compress(zeros), "deflate": zlib.compress(zeros), "br": brotli(zeros),
+              "zstd": pa.compress(zeros, codec="zstd", asbytes=True)}[coding]  # fmt: skip
+    assert len(parse(packed, "200 OK", "text/html", f"Content-Encoding: {coding}").body) == LIMIT + 1
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_what_cannot_be_decompressed_is_refused(coding: str) -> None:
+    with pytest.raises(BadBody, match=f"^{coding}: "):
+        parse(b"\x1f\x8b\x08" + b"\xff" * 99, "200 OK", "text/html", f"Content-Encoding: {coding}")
+
+
+def test_what_is_not_chunked_is_refused() -> None:
+    with pytest.raises(BadBody, match=r"no chunk begins with b'\\xff\\xff"):
+        parse(b"\xff" * 99, "200 OK", "text/html", "Transfer-Encoding: chunked")
+
+
+def test_heads() -> None:
+    assert parse(b"x", "404 Not Found", " Text/HTML ; Charset = 'UTF-8'") == Response(404, "text/html", "UTF-8", b"x")
+    assert parse_response(b"HTTP/1.0 200 OK\nContent-Type: text/html\n\nx", LIMIT) == Response(
+        200, "text/html", "", b"x"
+    )
+    assert parse_response(b"HTTP/2 200 \r\n\r\nx", LIMIT) == Response(200, "", "", b"x")
+    assert parse_response(b"HTTP/1.1 200 OK\r\nno colon\r\n", LIMIT) == Response(200, "", "", b"")
+    assert parse_response(b"HTTP/1.1 OK\r\n\r\nx", LIMIT) is None
+    assert parse_response(b"<html>", LIMIT) is None
