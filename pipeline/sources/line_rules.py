@@ -176,6 +176,8 @@ def choose(lines: Sequence[Line]) -> list[Line]:
     lines = lines[: _end_of_story(lines, prose)]
     keep = [False] * len(lines)
     body = [line.is_body for line in lines]
+    if not any(prose):  # a stub: whether it is too short is not for its source to say
+        return [line for line in lines if line.is_body]
     for first, last in _clusters(lines, prose):
         first, last = _grow(lines, body, first, -1), _grow(lines, body, last, 1)
         for number in range(first, last + 1):

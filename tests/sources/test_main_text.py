@@ -94,6 +94,11 @@ def test_lists_and_headings_stay_with_the_prose_around_them() -> None:
     )
 
 
+def test_a_stub_is_kept() -> None:
+    stub = [Line("p", "More to come", 0)]
+    assert choose([Line("", "Menu", 0.9), *stub, Line("", "Contact us", 0)]) == stub
+
+
 def test_labels_are_short() -> None:
     assert is_label("Read also: the mill")
     assert is_label("12 comments")
