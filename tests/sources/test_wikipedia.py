@@ -2,13 +2,15 @@
 
 import bz2
 import gzip
+import time
+from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pytest
 
-from pipeline.sources import base, wikipedia
-from pipeline.sources.wikitext import to_text
+from pipeline.sources.mediawiki import pages, streams
+from pipeline.sources.mediawiki.wikitext import Style, to_text
 from tests.sources.reading import read_all, reasons
 
 HEAD = (
@@ -69,7 +71,7 @@ def test_every_packing_gives_the_same_documents(packing: str, tmp_path: Path) ->
 @pytest.mark.parametrize("limit", [1, 150, 400])
 def test_ranges_hold_every_page_once(packing: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dump.xml.bz2").write_bytes(packed(packing))
-    monkeypatch.setattr(wikipedia, "group", lambda sizes: base.group(sizes, limit))
+    monkeypatch.setattr(streams, "SPLIT_BYTES", limit)
     documents, rejected = read_all("wikipedia", tmp_path)
     assert {key: document.text for key, document in documents.items()} == EXPECTED
     assert reasons(rejected) == ["quality:namespace", "quality:redirect"]
@@ -153,8 +155,8 @@ def test_a_file_without_pages_is_an_error(tmp_path: Path) -> None:
         ("{{as of|2020|²}}, {{as of|2020|12|1}}", "As of ² 2020, As of 1 December 2020"),
         ("built {{circa|1900}} by the {{abbr|BBC|British Broadcasting Corporation}}", "built c. 1900 by the BBC"),
         ("He said:{{quote|Let there be ''light''.|A. Author}}", "He said:\n\nLet there be light.\n\n— A. Author"),
-        ("Foo ({{IPA|fuː}}; born 1900) is", "Foo (born 1900) is"),
-        ("Foo ({{IPA|fuː}}) is {{unknown}}.", "Foo is."),
+        ("Foo ({{IPA|fuː}}; born 1900) is", "Foo (fuː; born 1900) is"),
+        ("Foo ({{audio|x}}) is {{unknown}}.", "Foo is."),
         ("call random() and f(1, ) . . .", "call random() and f(1, ) . . ."),
         ("a<ref>{{cite web|x}}</ref>, b<ref name=c />.", "a, b."),
         ("[[Weir|]] [[Foo (river)|]] [[Category:X]][[fr:Barrage]]x [[:Category:Y]]", "Weir Foo x Category:Y"),
@@ -165,16 +167,99 @@ def test_a_file_without_pages_is_an_error(tmp_path: Path) -> None:
         ("'''''bold''''' '''l'''''amour'' don't", "bold lamour don't"),
         ("* one\n* two\n# three\n; term\n: text", "- one\n- two\n- three\nterm\ntext"),
         ("== A ==\n=== B ===\ntext\n== Empty ==\n== See also ==\n* [[x]]\n=== deeper ===\ny\n", "A\n\nB\n\ntext"),
-        ("<math>x^2</math><gallery>\nFile:a.jpg\n</gallery>end<br/>line<nowiki>''[[</nowiki>", "end\nline[["),
-        ("<div>'''unclosed [[link {{template", "<div>unclosed [[link {{template"),
+        ("<math>x^2</math><gallery>\nFile:a.jpg\n</gallery>end<br/>line<nowiki>''[[</nowiki>", "$x^2$end\nline''[["),
+        ("<div>'''unclosed [[link {{template", "unclosed [[link {{template"),
     ],
 )
 def test_wikitext(wikitext: str, text: str) -> None:
     assert to_text(wikitext).text == text
 
 
+@pytest.mark.parametrize(
+    ("wikitext", "text"),
+    [
+        ("{{convert|6|ft|4|in|cm|0}}, {{convert|87|e6acre|e6ha}}, {{cvt|9|by|7|m}}", "6 ft 4 in, 87 million acres, 9 by 7 m"),
+        ("{{birth date|1990|5|3}}; {{start date|1990|5|3|df=y}}; {{ordinal|12}}", "May 3, 1990; 3 May 1990; 12th"),
+        ("{{frac|2}} {{chem|Ge|9|2-}} {{val|1.5|0.1|e=9|u=kg}} 10<sup>6</sup> 4<sup>th</sup>",
+         "1/2 Ge₉²⁻ 1.5±0.1×10⁹ kg 10⁶ 4th"),
+        ("{{USD|50}} {{nihongo|bayonet|銃剣|jūken}} {{IPAc-en|n|ɪ|m}} {{HMS|Ajax|22|6}}",
+         "US$50 bayonet (銃剣, jūken) /nɪm/ HMS Ajax"),
+        ("a{{coord|1|2}} {{Infobox x|a={{b}}}}<ref>{{cite web}}</ref>", "a"),
+    ],
+)  # fmt: skip
+def test_templates_that_carry_prose(wikitext: str, text: str) -> None:
+    assert to_text(wikitext).text == text
+
+
+def test_tables_and_formulas_by_config() -> None:
+    table = "before\n{| class=x\n! Year !! Name\n|-\n| 1900 || [[Weir]]\n|}\nafter <math>x</math>"
+    assert to_text(table).text == "before\n\nafter $x$"
+    assert to_text(table, Style(tables="lines", math="drop")).text == "before\n\nYear | Name\n\n1900 | Weir\n\nafter"
+
+
+UNITS = ("{{", "{{a|", "{{nowrap|", "[[", "[[a|", "[http://a b ", "{|\n", "{|\n|\n", "<div>", "<ref>", "<a ", "<b>",
+         "<!--", "<nowiki>", "<math>", "[[http://a", "[mailto:", "\n ", "{{{a|", "(,", "{{b}},", "}}", "|}\n", "]] ")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_time_grows_with_the_length_not_with_its_square(unit: str) -> None:
+    """Of what is never closed: twice as much takes about twice as long; the parser alone takes four times."""
+
+    def seconds(repeats: int) -> float:
+        begin = time.process_time()
+        to_text("x " + unit * repeats)
+        return time.process_time() - begin
+
+    assert seconds(16_000) < 3.2 * min(seconds(8_000), seconds(8_000)) + 0.1
+
+
+def test_a_history_gives_its_newest_revision_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 4 << 20)
+    single = page("Weir", "The newest.")
+    start, end = single.index("<revision>"), single.index("</revision>") + len("</revision>")
+    old = single[start:end].replace("2026", "2001").replace("The newest.", "old " * 5000)
+    (tmp_path / "history.xml").write_text(HEAD + single[:start] + old * 300 + single[start:end] + old * 300 + single[end:])
+    (tmp_path / "current.xml").write_text(HEAD + single + TAIL)
+    (history,) = read_all("wikipedia", tmp_path, "history.xml")[0].values()
+    (current,) = read_all("wikipedia", tmp_path, "current.xml")[0].values()
+    assert (history.text, history.doc_id) == ("The newest.", current.doc_id)
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, gzip.compress])
+def test_a_bomb_is_damage(pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BOMB_BYTES", 1 << 20)
+    (tmp_path / "dump.xml").write_bytes(pack((HEAD + PAGES[0]).encode()) + pack(bytes(64 << 20)))
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert (list(documents), reasons(rejected)) == (["Weir & sluice"], ["error:damaged"])
+    assert "like a bomb" in rejected[0].detail
+
+
+def test_a_plain_dump_is_cut_anywhere_and_an_index_is_no_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "SPLIT_BYTES", 50)
+    (tmp_path / "d-multistream.xml").write_bytes(packed("plain"))
+    (tmp_path / "d-multistream-index.txt").write_text("7:1:a stale index\n")
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert {key: document.text for key, document in documents.items()} == EXPECTED
+    assert reasons(rejected) == ["quality:namespace", "quality:redirect"]
+
+
+def test_a_redirect_of_an_old_dump_is_known_by_its_text(tmp_path: Path) -> None:
+    old = HEAD.replace('version="0.11"', 'version="0.3"')
+    (tmp_path / "dump.xml").write_text(old + page("Wehr", "#WEITERLEITUNG [[Weir]]") + PAGES[0] + TAIL)
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert (list(documents), reasons(rejected)) == (["Weir & sluice"], ["quality:redirect"])
+
+
+def test_more_wikitext_than_mediawiki_stores_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "dump.xml").write_text(HEAD + page("Big", "x" * (2 << 20) + "y") + PAGES[0] + TAIL)
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert (list(documents), reasons(rejected)) == (["Weir & sluice"], ["error:too_large"])
+
+
 def test_dropped_templates_are_counted() -> None:
-    assert to_text("{{a}}{{b|{{c}}}} {{convert|1|m}} {{nowrap|{{d}}}}").num_templates_dropped == 3
+    assert to_text("{{a}}{{b|{{c}}}} {{convert|1|m}} {{nowrap|{{d}}}}").num_dropped == 3
 
 
 @pytest.mark.real
@@ -187,7 +272,7 @@ def test_real_dumps(real_data: Path) -> None:
         "ltgwiki-small-pages-articles.xml.gz": (896, 147, 954),
     }
     for name, (kept, redirects, others) in counted.items():
-        documents, rejected = read_all("wikipedia", real_data, f"wikipedia/{name}")
+        documents, rejected = read_all("wikipedia", real_data, f"wikipedia/{name}", math="drop")
         found = reasons(rejected)
         assert len(documents) == kept, name
         assert found.count("quality:redirect") == redirects, name
