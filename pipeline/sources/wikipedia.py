@@ -2,7 +2,7 @@
 
 1. file    -> ranges of about 32 MB of the file: cut between bzip2 streams, or anywhere in plain XML (streams.py)
 2. range   -> decompressed pieces, one decompressor per stream, each stream checked to its end
-3. pieces  -> `<page>...</page>` with the newest revision; a page belongs to the range in which its tag begins (pages.py)
+3. pieces  -> `<page>...</page>` with the newest revision; a page belongs to the range its tag begins in (pages.py)
 4. page    -> title, namespace, wikitext, parsed alone: a malformed page costs one page
 5. wikitext -> text (wikitext.py)
 

@@ -178,7 +178,8 @@ def test_wikitext(wikitext: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("wikitext", "text"),
     [
-        ("{{convert|6|ft|4|in|cm|0}}, {{convert|87|e6acre|e6ha}}, {{cvt|9|by|7|m}}", "6 ft 4 in, 87 million acres, 9 by 7 m"),
+        ("{{convert|6|ft|4|in|cm|0}}, {{convert|87|e6acre|e6ha}}, {{cvt|9|by|7|m}}",
+         "6 ft 4 in, 87 million acres, 9 by 7 m"),
         ("{{birth date|1990|5|3}}; {{start date|1990|5|3|df=y}}; {{ordinal|12}}", "May 3, 1990; 3 May 1990; 12th"),
         ("{{frac|2}} {{chem|Ge|9|2-}} {{val|1.5|0.1|e=9|u=kg}} 10<sup>6</sup> 4<sup>th</sup>",
          "1/2 Ge₉²⁻ 1.5±0.1×10⁹ kg 10⁶ 4th"),
@@ -194,11 +195,35 @@ def test_templates_that_carry_prose(wikitext: str, text: str) -> None:
 def test_tables_and_formulas_by_config() -> None:
     table = "before\n{| class=x\n! Year !! Name\n|-\n| 1900 || [[Weir]]\n|}\nafter <math>x</math>"
     assert to_text(table).text == "before\n\nafter $x$"
-    assert to_text(table, Style(tables="lines", math="drop")).text == "before\n\nYear | Name\n\n1900 | Weir\n\nafter"
+    assert to_text(table, Style(tables="lines", math="drop")).text == "before\n\nYear | Name\n1900 | Weir\n\nafter"
 
 
-UNITS = ("{{", "{{a|", "{{nowrap|", "[[", "[[a|", "[http://a b ", "{|\n", "{|\n|\n", "<div>", "<ref>", "<a ", "<b>",
-         "<!--", "<nowiki>", "<math>", "[[http://a", "[mailto:", "\n ", "{{{a|", "(,", "{{b}},", "}}", "|}\n", "]] ")
+UNITS = (
+    "{{",
+    "{{a|",
+    "{{nowrap|",
+    "[[",
+    "[[a|",
+    "[http://a b ",
+    "{|\n",
+    "{|\n|\n",
+    "<div>",
+    "<ref>",
+    "<a ",
+    "<b>",
+    "<!--",
+    "<nowiki>",
+    "<math>",
+    "[[http://a",
+    "[mailto:",
+    "\n ",
+    "{{{a|",
+    "(,",
+    "{{b}},",
+    "}}",
+    "|}\n",
+    "]] ",
+)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -213,14 +238,13 @@ def test_time_grows_with_the_length_not_with_its_square(unit: str) -> None:
     assert seconds(16_000) < 3.2 * min(seconds(8_000), seconds(8_000)) + 0.1
 
 
-def test_a_history_gives_its_newest_revision_in_bounded_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_history_gives_its_newest_revision_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 4 << 20)
     single = page("Weir", "The newest.")
     start, end = single.index("<revision>"), single.index("</revision>") + len("</revision>")
     old = single[start:end].replace("2026", "2001").replace("The newest.", "old " * 5000)
-    (tmp_path / "history.xml").write_text(HEAD + single[:start] + old * 300 + single[start:end] + old * 300 + single[end:])
+    revisions = old * 300 + single[start:end] + old * 300
+    (tmp_path / "history.xml").write_text(HEAD + single[:start] + revisions + single[end:])
     (tmp_path / "current.xml").write_text(HEAD + single + TAIL)
     (history,) = read_all("wikipedia", tmp_path, "history.xml")[0].values()
     (current,) = read_all("wikipedia", tmp_path, "current.xml")[0].values()

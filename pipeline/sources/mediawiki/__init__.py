@@ -1,9 +1,9 @@
 """MediaWiki's formats, beside sources/wikipedia.py, which reads them.
 
-    streams.py     a dump in any packing -> decompressed pieces; where it can be cut
-    pages.py       pieces -> pages, each with its newest revision
-    site.py        what the dump's head says: namespaces in the wiki's language, base URL
-    balance.py     wikitext -> wikitext that the parser reads in linear time
-    wikitext.py    wikitext -> text
-    templates.py   the templates that carry prose
+streams.py     a dump in any packing -> decompressed pieces; where it can be cut
+pages.py       pieces -> pages, each with its newest revision
+site.py        what the dump's head says: namespaces in the wiki's language, base URL
+balance.py     wikitext -> wikitext that the parser reads in linear time
+wikitext.py    wikitext -> text
+templates.py   the templates that carry prose
 """

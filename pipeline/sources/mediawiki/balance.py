@@ -7,8 +7,8 @@ mwparserfromhell tries again from the next character whenever something is not c
 seconds, 2,000 times `{{a|` four. So one pass with a stack pairs what can be paired, as MediaWiki's preprocessor does:
 
 - brackets without a partner are text: signs of our own stand for them (GUARDS), which `restore` turns back
-- tags become what a reader sees of them: a new line, a new paragraph, a raised digit; those without a partner vanish, as
-  in a browser; unknown ones are text
+- tags become what a reader sees of them: a new line, a new paragraph, a raised digit; those without one vanish, as in
+  a browser; unknown ones are text
 - what holds no prose goes, with all that is in it: comments, references, galleries, tables (unless they are wanted) and
   templates without a handler. That is most of the markup of an encyclopedia, and the parser is the slowest part
 - of pairs more than MAX_DEPTH deep, templates are dropped and links stay as they are written
@@ -29,7 +29,7 @@ HOLE = "\x03"  # where a template was
 
 _SIGNS, GUARDS = "{}[]<>'=*#:;|!_-", "".join(map(chr, range(14, 30)))
 _GUARD, _RESTORE = str.maketrans(_SIGNS, GUARDS), str.maketrans(GUARDS, _SIGNS)
-_OURS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])  # control characters: XML has none, `&#2;` can make some
+_OURS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])  # control characters: XML has none
 
 VERBATIM = frozenset(("nowiki", "pre", "math", "chem", "ce", "syntaxhighlight", "source"))
 DROPPED = frozenset(

@@ -15,25 +15,39 @@ HEAD_BYTES = 1 << 20  # where <siteinfo> has to end
 FILE_NAMESPACES = ("-2", "6", "14")  # Media, File, Category
 REDIRECT_ELEMENT_SINCE = (0, 4)  # export schema; older dumps have redirects in their text only
 
-FILE_NAMES = frozenset(  # Media, File, Category: in English, and in other languages' names of today and before
-    "media file image category datei bild kategorie médias fichier catégorie archivo imagen categoría ficheiro imagem "
-    "arquivo categoria immagine bestand afbeelding categorie plik grafika kategoria fil kategori tiedosto kuva luokka fájl "
-    "kép kategória soubor kategorie súbor obrázok fișier imagine fişier dosya resim datoteka slika kategorija файл "
-    "изображение категория медиа категорія зображення медія слика датотека категорија выява катэгорыя картинка αρχείο "
-    "εικόνα κατηγορία ملف صورة تصنيف پرونده تصویر رده קובץ תמונה קטגוריה ファイル 画像 カテゴリ 文件 檔案 图像 圖像 分类 分類 "
-    "파일 그림 분류 tập_tin hình thể_loại ไฟล์ ภาพ หมวดหมู่ चित्र श्रेणी চিত্র বিষয়শ্রেণী berkas gambar kategori fitxer imatge "
-    "fitxategi irudi kategoria dosiero dosyero kategorio vaizdas kategorija attēls pilt kategooria mynd flokkur".split()
-)
-
+# Media, File, Category: in English, and in other languages' names of today and before
+FILE_NAMES = frozenset(
+    ("media", "file", "image", "category", "datei", "bild", "kategorie", "médias",
+     "fichier", "catégorie", "archivo", "imagen", "categoría", "ficheiro", "imagem",
+     "arquivo", "categoria", "immagine", "bestand", "afbeelding", "categorie",
+     "plik", "grafika", "kategoria", "fil", "kategori", "tiedosto", "kuva",
+     "luokka", "fájl", "kép", "kategória", "soubor", "súbor", "obrázok", "fișier",
+     "imagine", "fişier", "dosya", "resim", "datoteka", "slika", "kategorija",
+     "файл", "изображение", "категория", "медиа", "категорія", "зображення",
+     "медія", "слика", "датотека", "категорија", "выява", "катэгорыя", "картинка",
+     "αρχείο", "εικόνα", "κατηγορία", "ملف", "صورة", "تصنيف", "پرونده", "تصویر",
+     "رده", "קובץ", "תמונה", "קטגוריה", "ファイル", "画像", "カテゴリ", "文件", "檔案", "图像",
+     "圖像", "分类", "分類", "파일", "그림", "분류", "tập_tin", "hình", "thể_loại", "ไฟล์",
+     "ภาพ", "หมวดหมู่", "चित्र", "श्रेणी", "চিত্র", "বিষয়শ্রেণী", "berkas",
+     "gambar", "fitxer", "imatge", "fitxategi", "irudi", "dosiero", "dosyero",
+     "kategorio", "vaizdas", "attēls", "pilt", "kategooria", "mynd", "flokkur")
+)  # fmt: skip
 _REDIRECT_WORDS = (
-    "redirect redirection redirección redirecionamento redirecionar reencaminhamento weiterleitung rinvia rinvio "
-    "doorverwijzing patrz przekieruj tam omdirigering omdirigér viderestilling ohjaus uudelleenohjaus átirányítás "
-    "přesměruj presmeruj redirectare redirecţionare yönlendi̇rme yönlendirme перенаправление перенапр "
-    "перенаправлення пренасочване виж преусмери преусмјери перанакіраванне ανακατευθυνση ανακατεύθυνση تحويل تغییر_مسیر "
-    "تغییرمسیر הפניה 転送 リダイレクト 重定向 重新導向 넘겨주기 đổi เปลี่ยนทาง अनुप्रेषित পুনর্নির্দেশ alih lencongan birzuzendu "
-    "redirección_a preusmjeri preusmeritev suuna pāradresācija peradresavimas tilvísun"
-).split()
-_REDIRECT = re.compile(rf"\s*#(?:{'|'.join(map(re.escape, _REDIRECT_WORDS))})\s*:?\s*\[\[([^\[\]|]{{1,255}})", re.I)
+     "redirect", "redirection", "redirección", "redirecionamento", "redirecionar",
+     "reencaminhamento", "weiterleitung", "rinvia", "rinvio", "doorverwijzing",
+     "patrz", "przekieruj", "tam", "omdirigering", "omdirigér", "viderestilling",
+     "ohjaus", "uudelleenohjaus", "átirányítás", "přesměruj", "presmeruj",
+     "redirectare", "redirecţionare", "yönlendi̇rme", "yönlendirme",
+     "перенаправление", "перенапр", "перенаправлення", "пренасочване", "виж",
+     "преусмери", "преусмјери", "перанакіраванне", "ανακατευθυνση", "ανακατεύθυνση",
+     "تحويل", "تغییر_مسیر", "تغییرمسیر", "הפניה", "転送", "リダイレクト", "重定向", "重新導向",
+     "넘겨주기", "đổi", "เปลี่ยนทาง", "अनुप्रेषित", "পুনর্নির্দেশ", "alih", "lencongan",
+     "birzuzendu", "redirección_a", "preusmjeri", "preusmeritev", "suuna",
+     "pāradresācija", "peradresavimas", "tilvísun"
+)  # fmt: skip
+_REDIRECT = re.compile(
+    rf"\s*#(?:{'|'.join(map(re.escape, _REDIRECT_WORDS))})\s*:?\s*\[\[([^\[\]|]{{1,255}})", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

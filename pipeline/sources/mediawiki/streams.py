@@ -4,8 +4,8 @@ In:  an InputFile: plain XML, gzip, bzip2 or bzip2 multistream; UTF-8 or UTF-16.
 Out: `cuts(file)`: where ranges of SPLIT_BYTES or a little more begin. `pieces(part)`: UTF-8 from the start of a range
      on to the end of the file; the pages decide where a range ends.
 
-- bzip2 is cut at the first stream behind every SPLIT_BYTES: some kilobytes are read for each cut, less than there are in
-  the index of a multistream dump. So the index is not read: a stale one can do no harm, and whether it lies there or
+- bzip2 is cut at the first stream behind every SPLIT_BYTES: some kilobytes are read for each cut, less than there are
+  in the index of a multistream dump. So the index is not read: a stale one can do no harm, and whether it lies there or
   not, the splits are the same. A dump of one stream is searched to its end once, and stays whole.
 - plain UTF-8 is cut anywhere; gzip and UTF-16 nowhere.
 - Memory is PIECE_BYTES a time: a stream is never decompressed at once. One that grows like a bomb is damage.

@@ -1,7 +1,7 @@
 """The templates that carry prose: a name, lower case, to what a reader sees of it.
 
 In:  a Call: the parameters of one template, rendered. Out: text.
-Chosen by counting what stands inside sentences of the English Wikipedia. What depends on the clock, on other pages or on
+Chosen by counting what stands inside sentences of the English Wikipedia. What depends on the clock, other pages or
 data of its own (`inflation`, `flagicon`, `age` of the living) is not here, and neither is what only helps editors.
 Numbers and units stay as the author wrote them: {{convert|1300|mi|km}} is "1300 mi", without the conversion.
 """

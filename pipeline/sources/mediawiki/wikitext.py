@@ -72,12 +72,16 @@ class Rendered:
         return self.dropped.total()
 
 
-def to_text(wikitext: str, style: Style = Style()) -> Rendered:  # noqa: B008  (frozen)
+def to_text(wikitext: str, style: Style = Style()) -> Rendered:
     """Bold and italics are handled here, not by the parser: unbalanced quotes would make it try every way to pair."""
-    balanced = balance(wikitext, lambda name: handler(name) is not None, style.tables == "lines", style.math == "source")
+    balanced = balance(wikitext, _is_wanted, style.tables == "lines", style.math == "source")
     renderer = _Renderer(style)
     raw = renderer.code(mwparserfromhell.parse(balanced.wikitext, skip_style_tags=True))
     return Rendered(restore(_tidy(raw)), Counter(balanced.dropped))
+
+
+def _is_wanted(template: str) -> bool:
+    return handler(template) is not None
 
 
 class _Renderer:
