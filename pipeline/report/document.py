@@ -20,6 +20,7 @@ from rich.text import Text
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import AMONG, Entry, Ledger
 from pipeline.report.diff import changes
+from pipeline.sources.urls import canonical_url
 
 MANY = 1000  # a name that means more documents is refused
 SHOWN = 10  # documents in full, and names in a list
@@ -102,11 +103,7 @@ def find(ledger: Ledger, name: str) -> list[bytes]:
         first, last = bytes.fromhex(name.ljust(32, "0")), bytes.fromhex(name.ljust(32, "f"))
         if found := _ids(ledger, ["doc_id BETWEEN $1 AND $2"], [], first, last):
             return found
-    canonical = name
-    if "://" in name:
-        from pipeline.sources.cc_news import canonical_url  # its libraries are for URLs only
-
-        canonical = canonical_url(name) or name
+    canonical = canonical_url(name) or name
     exact = _ids(ledger, ["key IN ($1, $2)"], ["title = $1", "url IN ($1, $2)"], name, canonical)
     if not exact and "://" in name:
         exact = _ids(ledger, [], ["url_decode(url) IN ($1, $2)"], unquote(name), unquote(canonical))
