@@ -5,12 +5,14 @@ import gzip
 import itertools
 import json
 import random
+import re
 import shutil
 import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -58,6 +60,8 @@ def test_every_document_ends_exactly_once_in_the_ledger(sample: Path, prepared: 
     first = pq.read_table(sorted(stages["sources"].glob("*.ledger.parquet")))
     ids = first.column("doc_id").to_pylist()
     assert len(ids) == len(set(ids)) == len(fates)
+    dropped = first.filter(pc.equal(first["verdict"], "dropped"))
+    assert all(re.fullmatch(r".+:\d+(\+\d+)?", origin.as_py()) for origin in dropped["origin"]), "where each one lies"
     assert Counter(fate.source for fate in fates) == num_records(sample)
     assert {fate.doc_id for fate in fates} == set(ids)
     in_shards = {row.as_py() for path in stages["shards"].glob("*.docs.arrow") for row in doc_ids(path)}

@@ -17,7 +17,7 @@ Promises of every source:
 
 import errno
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Protocol, cast
@@ -112,6 +112,11 @@ def failed(config: SourceConfig, key: str, raw: bytes, error: Exception, where: 
     if not in_the_data(error):
         raise error
     return broken(config, key, raw, "failed", f"{describe(error)} in {where or key}")
+
+
+def placed(record: Document | Rejected, origin: str) -> Document | Rejected:
+    """The same record; a rejected one says where it lies, as a document does."""
+    return replace(record, origin=origin) if isinstance(record, Rejected) else record
 
 
 def in_the_data(error: Exception) -> bool:

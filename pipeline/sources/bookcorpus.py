@@ -33,7 +33,7 @@ from pydantic import Field
 from pipeline.core.schema import Document, Rejected, document_id
 from pipeline.sources.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
 from pipeline.sources.archives import MAX_BOOK_BYTES, MAX_MEMBERS, BadBook, members, open_zip, unpacked, zipped
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, group, reject
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, group, placed, reject
 from pipeline.sources.chapters import find_chapters, pack, set_apart
 from pipeline.sources.charset import decode
 from pipeline.sources.epub import read_epub
@@ -90,18 +90,21 @@ def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
     except BadBook as error:
         yield _refused(section, file.key, b"", error)
     else:
-        yield from _read_book(section, key, _suffix(key), f"{file.name}:0", raw)
+        origin = f"{file.name}:0"
+        for record in _read_book(section, key, _suffix(key), origin, raw):
+            yield placed(record, origin)
 
 
 def _read_archive(config: Config, part: Range) -> Iterator[Document | Rejected]:
     file = part.file
     try:
         for member in members(file.path, part.start, part.end):
-            key = f"{file.key}/{member.key}"
+            key, origin = f"{file.key}/{member.key}", f"{file.name}:{member.offset}"
             if isinstance(member.data, BadBook):
-                yield _refused(config, key, member.offset.encode(), member.data)
-            else:
-                yield from _read_book(config, key, _suffix(member.name), f"{file.name}:{member.offset}", member.data)
+                yield placed(_refused(config, key, member.offset.encode(), member.data), origin)
+                continue
+            for record in _read_book(config, key, _suffix(member.name), origin, member.data):
+                yield placed(record, origin)
     except BadBook as error:
         yield _refused(config, file.key, b"", error)
 

@@ -37,7 +37,7 @@ from resiliparse.parse.html import HTMLTree
 
 from pipeline.core.schema import Document, Kind, Rejected, document_id
 from pipeline.sources import warc
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, reject
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, placed, reject
 from pipeline.sources.charset import decode
 from pipeline.sources.http_response import BadBody, parse_response
 from pipeline.sources.main_text import MAX_DEPTH, Extractor, is_too_deep, main_text
@@ -71,7 +71,7 @@ def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
     for record in warc.records(part):
         num_records += 1
         if _is_document(record):
-            yield _read_record(section, record)
+            yield placed(_read_record(section, record), record.origin)
     if not num_records and part.start == 0:
         yield broken(config, part.file.name, b"", "damaged", f"{part.file.num_bytes} bytes without a WARC record")
 

@@ -28,6 +28,7 @@ from pipeline.sources.base import (
     describe,
     group,
     in_the_data,
+    placed,
     reject,
 )
 from pipeline.sources.columns import form_of, is_data, read_batches, unit_sizes
@@ -112,7 +113,8 @@ def _read_lines(config: Config, part: Range) -> Iterator[Document | Rejected]:
                 return
             position = line.offset + line.num_bytes
             if line.raw.strip():
-                yield _read_line(config, f"{file.key}:{line.offset}", f"{file.name}:{inside}{line.offset}", line)
+                origin = f"{file.name}:{inside}{line.offset}"
+                yield placed(_read_line(config, f"{file.key}:{line.offset}", origin, line), origin)
 
 
 def _read_line(config: Config, key: str, origin: str, line: Line) -> Document | Rejected:
@@ -133,7 +135,8 @@ def _read_table(config: Config, part: Range) -> Iterator[Document | Rejected]:
         for first, batch in read_batches(file.path, config.fields, part.start, part.end):
             for index in range(len(batch)):
                 row = first + index
-                yield _read_row(config, f"{file.key}:{row + 1}", f"{file.name}:{row}", batch, index)
+                origin = f"{file.name}:{row}"
+                yield placed(_read_row(config, f"{file.key}:{row + 1}", origin, batch, index), origin)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: a column's name
         if not in_the_data(error):
             raise

@@ -36,7 +36,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from pipeline.core.schema import Document, Rejected, document_id
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, reject
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, placed, reject
 from pipeline.sources.mediawiki.pages import Span, spans
 from pipeline.sources.mediawiki.site import Site, read_site, redirect_target
 from pipeline.sources.mediawiki.streams import cuts, is_bzip2, is_gzip, pieces
@@ -81,9 +81,10 @@ def read(config: SourceConfig, part: Range) -> Iterator[Document | Rejected]:
         place = f"{span.stream}+{span.offset}" if compressed else str(span.stream + span.offset)
         origin = f"{part.file.name}:{place}"
         try:
-            yield _read_page(config, origin, site, span)
+            record = _read_page(config, origin, site, span)
         except Exception as error:  # noqa: BLE001  (one odd page costs one page)
-            yield failed(config, origin, span.data, error)
+            record = failed(config, origin, span.data, error)
+        yield placed(record, origin)
     if num_spans == 0 and part.start == 0 and part.end is None:
         yield broken(config, part.file.name, b"", "no_pages", f"{part.file.num_bytes} bytes without <page>")
 
