@@ -157,10 +157,13 @@ def verify(folder: Path) -> list[str]:
     bad = []
     for entry in read_manifest(folder).files:
         path = folder / entry.name
-        if not path.exists():
+        try:
+            if not matches(path, entry):
+                bad.append(f"{path}: damaged (its bytes do not match the manifest's checksum)")
+        except FileNotFoundError:
             bad.append(f"{path}: missing")
-        elif not matches(path, entry):
-            bad.append(f"{path}: damaged (its bytes do not match the manifest's checksum)")
+        except OSError as error:
+            bad.append(f"{path}: cannot be read ({error.strerror})")
     return bad
 
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from pipeline.checkpoint.layout import INDEX
 from pipeline.core.errors import ArtifactError
 from pipeline.core.files import checksum
-from pipeline.core.manifest import Manifest, read_manifest
+from pipeline.core.manifest import Manifest, read_manifest, verify
 from pipeline.model.config import ModelConfig
 from pipeline.train.config import PretrainConfig
 from pipeline.train.metrics import METRICS, read
+from pipeline.train.run import CHECKPOINTS
 from pipeline.train.state import RunState
 
 if TYPE_CHECKING:
     from pipeline.checkpoint.load import Reader
 
-CHECKPOINTS = "checkpoints"
 TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -88,9 +88,8 @@ def open_data(source: Source, data: Path | None) -> Data:
     if "tokenizer" not in stages:
         raise ArtifactError(f"{folder} names no tokenizer; it is not what penstock prepare wrote")
     tokenizer = folder / stages["tokenizer"]
-    for name in TOKENIZER_FILES:
-        if not (tokenizer / name).exists():
-            raise ArtifactError(f"{tokenizer / name} is missing")
+    if bad := verify(tokenizer):  # the run knows tokenizer.model alone; transformers reads tokenizer.json
+        raise ArtifactError("\n".join(bad))
     found = hashlib.sha256((tokenizer / TOKENIZER_FILES[0]).read_bytes()).hexdigest()
     if found != source.state.tokenizer_sha256:
         raise ArtifactError(
