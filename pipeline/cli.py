@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 the user's mistake; 75 stopped on purpose with a checkpoin
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,7 +126,7 @@ def prepare(config: ConfigFile, out: Out, settings: Settings = [], as_json: AsJs
 def plan(
     config: ConfigFile,
     settings: Settings = [],  # noqa: B006
-    world_size: Annotated[int | None, typer.Option(help="Number of ranks; default: as cluster says")] = None,
+    world_size: Annotated[int | None, typer.Option(min=1, help="Number of ranks; default: as cluster says")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Whether a layout can run, and what it needs: parameters, memory per rank, FLOP per token.
@@ -161,10 +162,12 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a run folder: its newest one")],
     out: Annotated[Path, typer.Argument(help="Folder to write")],
     form: Annotated[str, typer.Option("--format", help="hf: safetensors that transformers loads")] = "hf",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32: as trained; bfloat16 or float16: rounded")] = "float32",
     data: Annotated[Path | None, typer.Option(help="The prepare folder, if it was moved since training")] = None,
 ) -> None:
-    """A checkpoint as a Hugging Face folder; refused unless its logits equal the checkpoint's.
+    """A checkpoint as a Hugging Face folder; refused unless its logits equal the engine's with the same weights.
+
+    Weights rounded to --dtype are compared with weights rounded alike; how far the rounding moves the logits is said.
 
     Example: penstock export build/run build/model
     """
@@ -221,16 +224,17 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0: greedy")] = 0.0,
     top_k: Annotated[int, typer.Option(help="0: all")] = 0,
     top_p: float = 1.0,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="0 to 2^32 - 1: the same seed draws the same text")] = 0,
 ) -> None:
-    """Continue a prompt.
+    """Continue a prompt; text appears as it is made.
 
     Example: penstock generate build/model --prompt "The function returns" --temperature 0.8 --top-p 0.95
     """
     from pipeline.model.generate import generate as run
 
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    typer.echo(prompt + run(model, prompt, max_new_tokens=max_new_tokens, **sampling))
+    run(model, prompt, max_new_tokens=max_new_tokens, on_text=partial(typer.echo, nl=False), **sampling)
+    typer.echo()
 
 
 @app.command()

@@ -100,6 +100,11 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     assert "is not a model folder: it has no config.json" in mistake("generate", tmp_path, "--prompt", "x")
 
 
+def test_plan_for_less_than_one_rank() -> None:
+    said = mistake("plan", "--config", "configs/pretrain/tiny.yaml", "--world-size", "-4")
+    assert "'--world-size': Input should be greater than or equal to 1" in said
+
+
 def test_interrupted_prepare_says_so(sample: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline", *prepare(f"input={sample}", "num_workers=1", out=tmp_path / "out")]
     # a shell that started the tests in the background has made all of its children deaf to SIGINT

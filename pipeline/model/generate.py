@@ -28,9 +28,16 @@ def generate(
 ) -> str:
     """`temperature` 0 is greedy; `top_k` 0 and `top_p` 1 keep every token.
 
-    `on_text` is called with each new piece of text as soon as it is certain.
+    `on_text` is called with the prompt when nothing can be refused any more, then with each new piece of text as soon
+    as it is certain.
     """
     sampling = _sampling(temperature, top_k, top_p)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed ({seed}) must lie in 0 .. {2**32 - 1}")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:  # a byte of the command line that is no UTF-8 has become half a character
+        raise UserError(f"the prompt is not UTF-8: see what follows its first {error.start} characters") from None
     if max_new_tokens < 1:
         raise UserError(f"max_new_tokens ({max_new_tokens}) must be at least 1")
     offline()
@@ -47,6 +54,8 @@ def generate(
         logger.warning("max_new_tokens cut from %d to %d: the model sees %d", max_new_tokens, room, context_size(model))
     prompt_BS = torch.tensor([ids], device=decoder.device)
     transformers.set_seed(seed)
+    if on_text:
+        on_text(prompt)
     with torch.inference_mode():
         output_BS = decoder.generate(
             prompt_BS,

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline import cli
 from pipeline.core.errors import UserError
 from pipeline.model.generate import generate
 from pipeline.model.pretrained import load_decoder, load_tokenizer
@@ -42,8 +43,21 @@ def test_a_seed_decides_what_is_drawn(base: Path) -> None:
 def test_a_stream_adds_up_to_the_text(base: Path) -> None:
     pieces: list[str] = []
     text = generate(base, "the", max_new_tokens=24, temperature=1.0, seed=4, on_text=pieces.append)
-    assert "".join(pieces) == text
+    assert "".join(pieces) == "the" + text
     assert len(pieces) > 3
+
+
+def test_the_command_shows_text_as_it_is_made(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompt and what follows it, in many writes."""
+    writes: list[str] = []
+    monkeypatch.setattr(cli.typer, "echo", lambda text="", nl=True: writes.append(text + "\n" * nl))
+    cli.generate(base, "the old", max_new_tokens=16)
+    assert "".join(writes) == f"the old{generate(base, 'the old', max_new_tokens=16)}\n"
+    assert len(writes) > 5
+    writes.clear()
+    with pytest.raises(UserError):
+        cli.generate(base, "the old" * 100)
+    assert writes == []
 
 
 def test_the_model_ends_where_its_context_does(base: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -64,9 +78,12 @@ def test_the_model_ends_where_its_context_does(base: Path, caplog: pytest.LogCap
         ({"temperature": -1.0}, r"temperature \(-1.0\) must be 0 \(greedy\), or lie between 0.01 and 100"),
         ({"top_k": -1}, r"top_k \(-1\) must be 0 \(all tokens\) or more"),
         ({"top_p": 0.0}, r"top_p \(0.0\) must lie in \(0, 1\]"),
+        ({"seed": -1}, r"seed \(-1\) must lie in 0 .. 4294967295"),
+        ({"seed": 2**32}, r"seed \(4294967296\) must lie in 0 .. 4294967295"),
+        ({"prompt": "the \udcff"}, "the prompt is not UTF-8: see what follows its first 4 characters"),
         ({"max_new_tokens": 0}, r"max_new_tokens \(0\) must be at least 1"),
     ],
 )
 def test_bad_settings(base: Path, setting: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        generate(base, "the", **setting)
+        generate(base, **{"prompt": "the", **setting})
