@@ -30,6 +30,7 @@ from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.progress import Bar
 from pipeline.finetune.data import open_text, read_rows
+from pipeline.model.perplexity import perplexity
 from pipeline.model.pretrained import context_size, device, load_decoder, load_tokenizer
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Tally:
         nats = self.nats / num_tokens
         return {
             "nats_per_token": nats,
-            "perplexity": math.exp(min(nats, 700.0)),  # e^709 is the largest float
+            "perplexity": perplexity(nats),
             "bits_per_byte": self.nats / math.log(2) / self.num_bytes if self.num_bytes else float("nan"),
             "unigram_entropy": float(-(share * np.log(share)).sum()),
             "num_tokens": num_tokens,
@@ -166,7 +167,7 @@ def shard_windows(
     made_by = counts["tokenizer_sha256"]
     if tokenizer_sha256 and tokenizer_sha256 != made_by:
         raise ArtifactError(f"{data} was written with tokenizer {made_by[:12]}, the model has {tokenizer_sha256[:12]}")
-    corpora = open_corpora(folder, split)
+    corpora = open_corpora(folder, split, verify=True)
     if not any(corpus.num_samples(context) for corpus in corpora.values()):
         sizes = ", ".join(f"{source} {corpus.num_tokens:,}" for source, corpus in corpora.items())
         raise UserError(f"{data}: no source has {context + 1} tokens in split {split} ({sizes}); use a smaller context")

@@ -1,9 +1,15 @@
 """Score a model: tasks in, OUT/results.json and a table out.
 
+    OUT/results.json      figures by task, and of what
+    OUT/manifest.json     tasks, fingerprints of the model and the data, checksum
+
+A finished OUT of the same tasks, model and data is read, not scored again; one of others is refused.
+
 A task is a module of this package: `perplexity` IS evaluate/perplexity.py. It holds `Config`, `run(config, model, data)
 -> scores` and `tables(scores)`.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -16,13 +22,14 @@ from rich.console import Console
 from pipeline.core import plugins
 from pipeline.core.config import Config, describe
 from pipeline.core.errors import ConfigError, UserError
-from pipeline.core.files import write_json
-from pipeline.core.manifest import is_done, read_manifest
-from pipeline.export.publish import model_mark
+from pipeline.core.files import checksum, write_json
+from pipeline.core.manifest import Manifest, fingerprint, read_manifest
+from pipeline.export.publish import already_done, model_mark, publish, scratch
 from pipeline.model.pretrained import read_config
 
 logger = logging.getLogger(__name__)
 
+STAGE, VERSION = "evaluate", 1
 PACKAGE = "pipeline.evaluate"
 RESULTS = "results.json"
 
@@ -46,25 +53,39 @@ def evaluate(
         raise ConfigError("\n".join(describe(error, EvaluateConfig))) from None
     if not config.tasks:
         raise UserError(f"no task to score; known: {', '.join(plugins.names(PACKAGE))}")
-    if out.is_file():
-        raise UserError(f"--out {out} is a file; name a folder")
-    if is_done(out):
-        raise UserError(f"--out {out} holds a finished {read_manifest(out).stage}; name another folder")
     read_config(model)
+    places = {task.name: _place(task, config.data) for task in config.tasks}
+    section = {"tasks": [task.model_dump(mode="json", exclude={"data"}) for task in config.tasks]}
+    inputs = {"model": model_mark(model)} | {f"{name} data": _data_mark(path) for name, path in places.items()}
+    mark = fingerprint(STAGE, VERSION, section, inputs)
+    if already_done(out, mark, STAGE):
+        return dict(json.loads((out / RESULTS).read_bytes()))
     scores: dict[str, Any] = {}
     for task in config.tasks:
-        where = getattr(task, "data", None) or data
-        if where is None:
-            raise UserError(f"{task.name}: no data to score on; give --data")
-        if not where.exists():
-            raise UserError(f"{task.name}: {where} does not exist")
-        logger.info("evaluate: %s of %s on %s", task.name, model, where)
-        found = plugins.load(PACKAGE, task.name).run(task, model, where)
-        scores[task.name] = {"data": str(where), **found}
-    results = {"model": str(model), "model_fingerprint": model_mark(model), "tasks": scores}
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / RESULTS, results)
+        place = places[task.name]
+        logger.info("evaluate: %s of %s on %s", task.name, model, place)
+        found = plugins.load(PACKAGE, task.name).run(task, model, place)
+        scores[task.name] = {"data": str(place), **found}
+    results = {"model": str(model), "model_fingerprint": inputs["model"], "tasks": scores}
+    with scratch(out, mark) as folder:
+        write_json(folder / RESULTS, results)
+        publish(folder, out, Manifest(STAGE, VERSION, mark, section, inputs, {"tasks": len(scores)}, ()))
     return results
+
+
+def _place(task: plugins.PluginConfig, data: Path | None) -> Path:
+    """Where the task's data lies; raises UserError."""
+    place = getattr(task, "data", None) or data
+    if place is None:
+        raise UserError(f"{task.name}: no data to score on; give --data")
+    if not place.exists():
+        raise UserError(f"{task.name}: {place} does not exist")
+    return place
+
+
+def _data_mark(place: Path) -> str:
+    """Stands for the bytes of a file, or of the folder of a stage."""
+    return read_manifest(place).fingerprint if place.is_dir() else checksum(place).xxh3_128
 
 
 def print_results(results: dict[str, Any]) -> None:

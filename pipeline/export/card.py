@@ -1,9 +1,8 @@
 """README.md of an export: what the model is, what it has read and what was measured, from the manifests alone."""
 
-import math
-
 from pipeline.export.parity import Parity
 from pipeline.export.source import Data, Source
+from pipeline.model.perplexity import perplexity
 from pipeline.model.weights import num_parameters
 
 
@@ -57,11 +56,18 @@ def _measured(source: Source, parity: Parity) -> str:
     if losses:
         step, loss = losses[-1]
         lines.append(f"| validation loss at step {step:,} | {loss:.4f} nats per token |")
-        lines.append(f"| validation perplexity at step {step:,} | {math.exp(min(loss, 700.0)):.2f} |")
+        lines.append(f"| validation perplexity at step {step:,} | {perplexity(loss):.2f} |")
+    rounded = parity.dtype != "float32"
+    alike = f" with weights rounded to {parity.dtype} alike" if rounded else ""
     lines.append(
-        f"| largest difference of a logit from the training engine's, {parity.batch[0]} x {parity.batch[1]} tokens "
-        f"| {parity.max_abs_difference:.2g} (tolerance {parity.tolerance:g}) |"
+        f"| largest difference of a logit from the training engine's{alike}, {parity.batch[0]} x {parity.batch[1]} "
+        f"tokens | {parity.max_abs_difference:.2g} (tolerance {parity.tolerance:g}) |"
     )
+    if rounded:
+        lines.append(
+            f"| the same, with the weights as they were trained | {parity.max_abs_rounding:.2g}, where the largest "
+            f"logit is {parity.max_abs_logit:.3g} |"
+        )
     if not losses:
         lines += ["", "No validation loss: the run's metrics did not lie beside the checkpoint."]
     return "\n".join(lines)

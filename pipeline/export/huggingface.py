@@ -6,7 +6,7 @@
     OUT/generation_config.json, README.md (model card), penstock.json (where it comes from, parity), manifest.json
 
 1. Open      the checkpoint, all files proven; the data's tokenizer, which must be the one it was trained with
-2. Write     into .OUT.FINGERPRINT.tmp beside OUT; weights that are not finite are refused
+2. Write     into .OUT.tmp/FINGERPRINT beside OUT; weights that are not finite are refused
 3. Prove     load the folder and compare its logits with the training engine's (parity.py)
 4. Rename    to OUT; after any failure nothing is left
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STAGE, VERSION = "export", 1
+STAGE, VERSION = "export", 2
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -52,8 +52,7 @@ def export(
     if already_done(out, mark, STAGE):
         return out
     read = open_data(source, data)
-    temporary = scratch(out, mark)
-    try:
+    with scratch(out, mark) as temporary:
         _write_weights(source, temporary / "model.safetensors", dtype)
         write_json(temporary / "config.json", model_config(source, dtype))
         write_json(temporary / "generation_config.json", _TOKENS)
@@ -63,9 +62,7 @@ def export(
         (temporary / "README.md").write_text(write_card(source, read, found, dtype), encoding="utf-8")
         write_json(temporary / "penstock.json", _origin(source, dtype, found))
         publish(temporary, out, Manifest(STAGE, VERSION, mark, section, inputs, {"step": source.state.step}, ()))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    logger.info("%s: step %d, logits within %.1e of the engine's", out, source.state.step, found.max_abs_difference)
+    logger.info("%s: step %d, %s", out, source.state.step, found.describe())
     return out
 
 
@@ -129,6 +126,6 @@ def _origin(source: Source, dtype: str, found: parity.Parity) -> dict[str, Any]:
         "tokenizer_sha256": source.state.tokenizer_sha256,
         "data_fingerprint": source.state.data_fingerprint,
         "dtype": dtype,
-        "parity": asdict(found) | {"against": "megatron-core layers, one rank, fp32"},
+        "parity": asdict(found) | {"against": f"megatron-core layers, one rank, fp32, weights of {dtype}"},
         "model": source.model.model_dump(mode="json"),
     }

@@ -1,6 +1,8 @@
-"""A model folder appears whole or not at all, and an existing one is never written over.
+"""A folder appears whole or not at all, and an existing one is never written over.
 
-temporary = scratch(out, mark); ...write...; publish(temporary, out, manifest)
+with scratch(out, mark) as temporary:
+    ...write...
+    publish(temporary, out, manifest)
 """
 
 import logging
@@ -13,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.core.errors import UserError
-from pipeline.core.files import checksum, sync
+from pipeline.core.files import TEMPORARY, checksum, exclusive, sync
 from pipeline.core.manifest import MANIFEST, Manifest, fingerprint, is_done, read_manifest, write_manifest
 
 logger = logging.getLogger(__name__)
@@ -34,16 +36,25 @@ def already_done(out: Path, mark: str, stage: str) -> bool:
     raise UserError(f"{out} exists and is not a finished {stage}; name another folder, or remove it")
 
 
-def scratch(out: Path, mark: str, *, go_on: bool = False) -> Path:
-    """Where the work lies until it is done: beside `out`, so that a rename moves it. The same work, the same place.
+@contextmanager
+def scratch(out: Path, mark: str, *, go_on: bool = False) -> Iterator[Path]:
+    """Where the work lies until it is done: .OUT.tmp/MARK beside `out`, so that a rename moves it.
 
-    `go_on`: what a killed run left there is kept; else it is removed.
+    One process at a time works for `out`, whatever its mark; raises UserError in the second. `go_on`: what a run of
+    this mark that did not end left there is kept, and so is what this one leaves; else nothing is left.
     """
-    folder = out.absolute().with_name(f".{out.absolute().name}.{mark[:12]}.tmp")
-    if not go_on:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    place = out.absolute().with_name(f".{out.absolute().name}{TEMPORARY}")
+    folder = place / mark[:12]
+    place.mkdir(parents=True, exist_ok=True)  # before the lock, which else would want to remove it at the end
+    with exclusive(place):
+        if not go_on:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        try:
+            yield folder
+        finally:
+            if not go_on or not folder.exists():  # published: nobody else's work for this `out` is of use now
+                shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
@@ -71,7 +82,10 @@ def publish(temporary: Path, out: Path, manifest: Manifest, unlisted: tuple[str,
         sync(temporary / name)
     write_manifest(temporary, replace(manifest, files=tuple(checksum(temporary / name, name) for name in names)))
     if out.exists():
-        out.rmdir()  # an empty folder, see already_done
+        try:
+            out.rmdir()  # an empty folder, see already_done
+        except OSError:
+            raise UserError(f"{out} was written by something else meanwhile; name another folder") from None
     os.rename(temporary, out.absolute())
     sync(out.absolute().parent)
 

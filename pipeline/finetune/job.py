@@ -1,4 +1,4 @@
-"""What `run.py` hands to a task."""
+"""What `run.py` hands to a task, first to `read`, then to `run`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,5 +16,3 @@ class Job:
     """train, validation, test; every row has the columns the task asked for."""
     method: Full | Lora
     training: TrainingConfig
-    folder: Path
-    """Where the task writes; it becomes the output folder when all is done."""

@@ -7,12 +7,13 @@
     OUT/metrics.jsonl                                 losses and validations as training went on
     OUT/manifest.json                                 config, inputs and checksums
 
-OUT appears when all is done: until then the work lies in .OUT.FINGERPRINT.tmp beside it, where a run that was killed is
+OUT appears when all is done: until then the work lies in .OUT.tmp/FINGERPRINT beside it, where a run that was killed is
 continued. The fingerprint is that of the config, the data's bytes and the base model; a finished OUT with the same one
 is left as it is, one with another is refused.
 
 A task is a module of this package: `task: sequence_classification` IS finetune/sequence_classification.py. It holds
-`Config`, `columns(config)`, `key(config, row)` and `run(config, job) -> results`.
+`Config`, `columns(config)`, `key(config, row)`, `read(config, job) -> lesson`, which refuses what cannot be learnt
+before anything is written, and `run(lesson, job, folder) -> results`, which writes the model into `folder`.
 """
 
 import logging
@@ -62,25 +63,27 @@ def finetune(config: FinetuneConfig, out: Path) -> Path:
     mark = fingerprint("finetune", VERSION, section, inputs)
     if already_done(out, mark, "finetune"):
         return out
-    folder = scratch(out, mark, go_on=True)
+    job = Job(config.model, splits, config.method, config)
+    lesson = task.read(config.task, job)
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in splits.items())
     logger.info("finetune: %s of %s (%s), %s rows", config.task.name, config.model, config.method.name, counts)
-    with room_for(folder):
-        results = task.run(config.task, Job(config.model, splits, config.method, config, folder))
-    results = {
-        "task": config.task.name,
-        "method": config.method.model_dump(),
-        "model": str(config.model),
-        "data": {role: str(path) for role, path in config.data.files().items()},
-        "seed": config.seed,
-        "fingerprint": mark,
-        **results,
-        "seconds": round(time.monotonic() - start, 2),
-    }
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    write_json(folder / RESULTS, results)
-    manifest = Manifest("finetune", VERSION, mark, section, inputs, {"accuracy": results["accuracy"]}, ())
-    publish(folder, out, manifest, unlisted=(RESULTS, METRICS))
+    with scratch(out, mark, go_on=True) as folder:
+        with room_for(folder):
+            results = task.run(lesson, job, folder)
+        results = {
+            "task": config.task.name,
+            "method": config.method.model_dump(),
+            "model": str(config.model),
+            "data": {role: str(path) for role, path in config.data.files().items()},
+            "seed": config.seed,
+            "fingerprint": mark,
+            **results,
+            "seconds": round(time.monotonic() - start, 2),
+        }
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        write_json(folder / RESULTS, results)
+        manifest = Manifest("finetune", VERSION, mark, section, inputs, {"accuracy": results["accuracy"]}, ())
+        publish(folder, out, manifest, unlisted=(RESULTS, METRICS))
     logger.info("%s: %s in %.0f s", out, summary(results), results["seconds"])
     return out
 

@@ -1,6 +1,6 @@
 """Task: one label for a whole text.
 
-1. Rows         {text, label} -> Examples: every label known, every class in the training rows
+1. Read         {text, label} -> Lesson: every label known, every class in the training rows, texts as tokens
 2. Train        the exported decoder with a new linear head over the text's last token
 3. Save         FOLDER is the classifier (merged, if it was trained with an adapter); FOLDER/adapter the adapter
 4. Test         the saved folder is loaded again and answers the test rows: the figures are those of the files
@@ -22,7 +22,7 @@ from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.plugins import PluginConfig
 from pipeline.finetune.data import SPLITS, Row
 from pipeline.finetune.job import Job
-from pipeline.finetune.methods import Full, apply, count_trainable
+from pipeline.finetune.methods import Full, Lora, apply, count_trainable
 from pipeline.finetune.scores import classification_scores, majority_label
 from pipeline.finetune.trainer import fit
 from pipeline.model.pretrained import (
@@ -59,6 +59,25 @@ class Examples:
     labels: list[str]
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learnt; nothing in it can be refused any more."""
+
+    labels: list[str]
+    """In the order of the model's outputs."""
+    splits: dict[str, Examples]
+    tokens: dict[str, list[list[int]]]
+    """Of each text, cut to max_length."""
+    num_cut: dict[str, int]
+    tokenizer: "PreTrainedTokenizerBase"
+    """Its model_max_length is the longest text."""
+
+    def encoded(self, split: str) -> list[dict[str, Any]]:
+        """Rows for the trainer."""
+        pairs = zip(self.tokens[split], self.splits[split].labels, strict=True)
+        return [{"input_ids": ids, "labels": self.labels.index(label)} for ids, label in pairs]
+
+
 def columns(config: Config) -> list[str]:
     return [config.text_field, config.label_field]
 
@@ -67,34 +86,43 @@ def key(config: Config, row: Row) -> str:
     return text_of(row, config.text_field)
 
 
-def run(config: Config, job: Job) -> dict[str, Any]:
-    """The results; writes the model folder and predictions.jsonl. Raises UserError for rows that cannot be used."""
+def read(config: Config, job: Job) -> Lesson:
+    """Writes nothing. Raises UserError for rows, settings and models that cannot be used."""
     labels, splits = read_examples(config, job.splits)
-    tokenizer = load_tokenizer(job.model)
+    if read_config(job.model).get("pad_token_id") is None:
+        raise ArtifactError(f"{job.model}/config.json has no pad_token_id; a classifier must know where a text ends")
     max_length = fit_length(job.training.max_length, context_size(job.model))
+    tokenizer = load_tokenizer(job.model)
     tokenizer.model_max_length = max_length
-    encoded = {name: _encode(tokenizer, splits[name], labels) for name in ("train", "validation")}
-    cut = {name: _count_longer(tokenizer, splits[name].texts, max_length) for name in SPLITS}
-    if sum(cut.values()):
-        logger.info("%d of %d rows are longer than %d tokens and were cut", sum(cut.values()),
+    tokens, num_cut = {}, {}
+    for name in SPLITS:
+        tokens[name], num_cut[name] = _encode(tokenizer, splits[name].texts, max_length)
+    if sum(num_cut.values()):
+        logger.info("%d of %d rows are longer than %d tokens and were cut", sum(num_cut.values()),
                     sum(len(split.texts) for split in splits.values()), max_length)  # fmt: skip
+    return Lesson(labels, splits, tokens, num_cut, tokenizer)
+
+
+def run(lesson: Lesson, job: Job, folder: Path) -> dict[str, Any]:
+    """The results; makes `folder` the model folder, with predictions.jsonl."""
+    labels, splits = lesson.labels, lesson.splits
     whole = _with_head(job.model, labels, job.training.seed)
     num_parameters = sum(parameter.numel() for parameter in whole.parameters())
     model = apply(job.method, whole, "SEQ_CLS")
-    trained = fit(job.training, model, tokenizer, encoded["train"], encoded["validation"], job.folder,
+    trained = fit(job.training, model, lesson.tokenizer, lesson.encoded("train"), lesson.encoded("validation"), folder,
                   _measure, loss_is_mean_over_rows=True)  # fmt: skip
     num_trained = count_trainable(model)
-    _save(trained.model, tokenizer, job)
+    _save(trained.model, lesson.tokenizer, job.method, folder)
 
-    classifier, test = Classifier.load(job.folder), splits["test"]
+    classifier, test = Classifier.load(folder), splits["test"]
     probabilities = classifier.predict(test.texts, job.training.eval_batch_size)
     predicted = [labels[max(range(len(labels)), key=row.__getitem__)] for row in probabilities]
-    _write_predictions(job.folder / "predictions.jsonl", test, predicted, probabilities)
+    _write_predictions(folder / "predictions.jsonl", test, predicted, probabilities)
     scores = classification_scores(test.labels, predicted, labels, majority_label(splits["train"].labels))
     return scores | {
         "num_rows_by_split": {name: len(split.texts) for name, split in splits.items()},
-        "num_rows_cut": cut,
-        "max_length": max_length,
+        "num_rows_cut": lesson.num_cut,
+        "max_length": lesson.tokenizer.model_max_length,
         "num_parameters": num_parameters,
         "num_trained_parameters": num_trained,
         "epochs": trained.epochs,
@@ -155,13 +183,13 @@ def fit_length(wanted: int | None, context: int) -> int:
     return wanted or context
 
 
-def _encode(tokenizer: "PreTrainedTokenizerBase", split: Examples, labels: Sequence[str]) -> list[dict[str, Any]]:
-    ids = tokenizer(split.texts, truncation=True)["input_ids"]
-    return [{"input_ids": row, "labels": labels.index(label)} for row, label in zip(ids, split.labels, strict=True)]
-
-
-def _count_longer(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_length: int) -> int:
-    return sum(len(row) > max_length for row in tokenizer(list(texts))["input_ids"])
+def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_length: int) -> tuple[list[list[int]], int]:
+    """(tokens of each text, how many texts were cut)."""
+    found: list[list[int]] = tokenizer(list(texts))["input_ids"]
+    longer = [number for number, ids in enumerate(found) if len(ids) > max_length]
+    for number in longer:  # again, and by the tokenizer, which may want a special token at the end
+        found[number] = tokenizer(texts[number], truncation=True)["input_ids"]
+    return found, len(longer)
 
 
 # ---- model -----------------------------------------------------------------------------------------------------
@@ -170,8 +198,6 @@ def _count_longer(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], ma
 def _with_head(folder: Path, labels: Sequence[str], seed: int) -> "PreTrainedModel":
     from transformers import set_seed
 
-    if read_config(folder).get("pad_token_id") is None:
-        raise ArtifactError(f"{folder}/config.json has no pad_token_id; a classifier must know where a text ends")
     set_seed(seed)  # the head's first weights
     return load_model(
         folder,
@@ -193,14 +219,14 @@ def _measure(evaluated: Any) -> dict[str, float]:
     }
 
 
-def _save(model: Any, tokenizer: "PreTrainedTokenizerBase", job: Job) -> None:
-    """The classifier, whole, as FOLDER; beside it the adapter, if there is one."""
-    if not isinstance(job.method, Full):
-        model.save_pretrained(job.folder / ADAPTER)
-        (job.folder / ADAPTER / "README.md").unlink(missing_ok=True)  # peft's empty form
+def _save(model: Any, tokenizer: "PreTrainedTokenizerBase", method: Full | Lora, folder: Path) -> None:
+    """The classifier, whole, as `folder`; in it the adapter, if there is one."""
+    if not isinstance(method, Full):
+        model.save_pretrained(folder / ADAPTER)
+        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # peft's empty form
         model = model.merge_and_unload()
-    model.save_pretrained(job.folder)
-    tokenizer.save_pretrained(job.folder)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class TrainingConfig(Config):
     """What a validation is judged by. The loss moves even where the answers do not yet."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: matrix products in bfloat16, weights and optimizer in fp32."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the new head, the order of the rows and dropout."""
 
     @model_validator(mode="after")

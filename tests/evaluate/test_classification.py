@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, classification_report, confusion_mat
 from pipeline.core.errors import UserError
 from pipeline.evaluate.classification import Config
 from pipeline.evaluate.run import evaluate, print_results
+from pipeline.finetune.data import DataConfig, read_test
 from pipeline.finetune.run import FinetuneConfig, finetune
 from pipeline.finetune.scores import classification_scores, majority_label
 from tests.models import toy_rows, write_jsonl
@@ -52,6 +53,27 @@ def test_it_answers_as_fine_tuning_said(classifier: Path, rows: Path, tmp_path: 
     assert json.loads((tmp_path / "out" / "results.json").read_bytes()) == results
 
 
+def test_the_rows_are_cut_as_fine_tuning_cut_them(base: Path, tmp_path: Path) -> None:
+    """Else it would be tested on rows that it was trained on."""
+    rows = [{"q": row["text"], "a": row["label"]} for row in toy_rows(200)]
+    data = {"path": str(write_jsonl(tmp_path / "rows.jsonl", rows)), "split_seed": 1, "test_fraction": 0.2}
+    task = {"name": "sequence_classification", "text_field": "q", "label_field": "a"}
+    settings = {"task": task, "model": str(base), "data": data, "epochs": 1}
+    tuned = finetune(FinetuneConfig.model_validate(settings), tmp_path / "tuned")
+    said = json.loads((tuned / "results.json").read_bytes())
+    found = evaluate(tuned, ["classification"], tmp_path / "out", tmp_path / "rows.jsonl")["tasks"]["classification"]
+    assert 25 < said["num_rows"] < 55
+    for name in ("num_rows", "confusion_matrix", "majority_accuracy"):
+        assert found[name] == said[name], name
+
+    (tuned / "manifest.json").unlink()  # as a classifier of others: the settings are those of this task
+    other = Config(name="classification", text_field="q", label_field="a")
+    found = evaluate(tuned, [other], tmp_path / "other", tmp_path / "rows.jsonl")["tasks"]["classification"]
+    test, _ = read_test(DataConfig(path=tmp_path / "rows.jsonl"), [], lambda row: row.values["q"])
+    assert found["num_rows"] == len(test)
+    assert found["num_rows"] != said["num_rows"]
+
+
 def test_all_rows_of_a_file_without_splits(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data = write_jsonl(tmp_path / "rows.jsonl", [{"q": row["text"], "a": row["label"]} for row in toy_rows(30, seed=9)])
     task = Config(name="classification", split="all", text_field="q", label_field="a")
@@ -82,7 +104,7 @@ def test_mistakes(base: Path, classifier: Path, rows: Path, tmp_path: Path) -> N
     train = write_jsonl(tmp_path / "train.jsonl", [{"text": "a", "label": "fruit", "split": "train"}])
     with pytest.raises(UserError, match=r"no rows to test on \(1 rows\)"):
         evaluate(classifier, ["classification"], out, train)
-    with pytest.raises(UserError, match="holds a finished finetune; name another folder"):
+    with pytest.raises(UserError, match="holds another finished finetune; name another folder"):
         evaluate(classifier, ["classification"], classifier, rows)
     with pytest.raises(UserError, match="holds a LlamaForSequenceClassification"):
         evaluate(classifier, ["perplexity"], out, rows)

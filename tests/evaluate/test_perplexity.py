@@ -1,6 +1,7 @@
 import gzip
 import json
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 import torch
 
 from pipeline.core.errors import ArtifactError, ConfigError, UserError
-from pipeline.core.manifest import stage_folders
+from pipeline.core.manifest import read_manifest, stage_folders
 from pipeline.evaluate.perplexity import Config, bytes_per_token, text_windows
 from pipeline.evaluate.run import evaluate, print_results
 from pipeline.model.pretrained import load_decoder, load_tokenizer
 from pipeline.shards.read import open_corpora, read_shards_manifest
+from pipeline.verify import verify
 from tests.models import CONTEXT, write_decoder, write_jsonl
 
 TEXTS = ["the old hammer near a plum é\n", "we saw the small apple there and it was on the big saw here"]
@@ -125,6 +127,38 @@ def test_the_table(prepared: Path, model: Path, tmp_path: Path, capsys: pytest.C
     assert f"{results['tasks']['perplexity']['bits_per_byte']:.3f}" in shown
 
 
+@pytest.mark.parametrize("ending", ["tokens.arrow", "docs.arrow"])
+def test_a_flipped_bit_in_a_shard_is_refused(prepared: Path, model: Path, tmp_path: Path, ending: str) -> None:
+    data = shutil.copytree(prepared, tmp_path / "data")
+    file = next(stage_folders(data)["shards"].glob(f"books-*.test.*.{ending}"))
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 128
+    file.write_bytes(raw)
+    with pytest.raises(ArtifactError, match=rf"{file} is damaged: its bytes do not match the manifest's checksum"):
+        evaluate(model, ["perplexity"], tmp_path / "out", data)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_result_is_an_artifact(base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It can be verified; the same evaluation is read, another one refused."""
+    out, data = tmp_path / "out", write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in TEXTS])
+    results = evaluate(base, ["perplexity"], out, data)
+    assert verify(out) == ([], 1)
+    assert read_manifest(out).config["tasks"][0]["batch_size"] == 8
+    caplog.set_level("INFO")
+    moved = shutil.copy(data, tmp_path / "moved.jsonl")
+    assert evaluate(base, ["perplexity"], out, Path(moved)) == results
+    assert f"evaluate is done already: {out}" in caplog.text
+    with pytest.raises(UserError, match="holds another finished evaluate; name another folder"):
+        evaluate(base, [Config(name="perplexity", stride=9)], out, data)
+    write_jsonl(data, [{"text": TEXTS[0]}])
+    with pytest.raises(UserError, match="holds another finished evaluate"):
+        evaluate(base, ["perplexity"], out, data)
+    (out / "results.json").write_text("{}")
+    assert verify(out) == ([f"{out / 'results.json'}: damaged (its bytes do not match the manifest's checksum)"], 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moved.jsonl", "out", "texts.jsonl"]
+
+
 def test_mistakes(base: Path, prepared: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "results.json").touch()
@@ -134,7 +168,7 @@ def test_mistakes(base: Path, prepared: Path, model: Path, tmp_path: Path) -> No
     (changed / "tokenizer.model").write_bytes(b"another")
     with pytest.raises(UserError, match="no task to score; known: classification, perplexity"):
         evaluate(base, [], out, prepared)
-    with pytest.raises(UserError, match=r"results.json is a file; name a folder"):
+    with pytest.raises(UserError, match=r"results.json exists and is not a finished evaluate; name another folder"):
         evaluate(base, ["perplexity"], tmp_path / "results.json", prepared)
     with pytest.raises(ArtifactError, match=r"was written with tokenizer \w{12}, the model has \w{12}"):
         evaluate(changed, ["perplexity"], out, prepared)
@@ -154,7 +188,7 @@ def test_mistakes(base: Path, prepared: Path, model: Path, tmp_path: Path) -> No
         evaluate(base, [Config(name="perplexity", split="test")], out, empty)
     with pytest.raises(UserError, match=r"line 1: 'text' must be a text, found 3"):
         evaluate(base, ["perplexity"], out, write_jsonl(tmp_path / "rows.jsonl", [{"text": 3}]))
-    with pytest.raises(UserError, match=r"holds a finished prepare; name another folder"):
+    with pytest.raises(UserError, match=r"holds another finished prepare; name another folder"):
         evaluate(model, ["perplexity"], prepared, prepared)
     with pytest.raises(UserError, match=r"is not a model folder"):
         evaluate(tmp_path, ["perplexity"], out, prepared)

@@ -11,11 +11,14 @@ import torch
 
 from pipeline.checkpoint.layout import KINDS, Place
 from pipeline.checkpoint.save import Fragment, Save
+from pipeline.core.config import load
 from pipeline.core.errors import ArtifactError, UserError
-from pipeline.core.manifest import verify
+from pipeline.core.manifest import read_manifest, stage_folders, verify
+from pipeline.evaluate.run import evaluate
 from pipeline.export.huggingface import export
 from pipeline.export.parity import TOLERANCE, ParityError
-from pipeline.export.publish import scratch
+from pipeline.export.publish import publish, scratch
+from pipeline.finetune.run import FinetuneConfig, finetune
 from pipeline.model import weights
 from pipeline.model.generate import generate
 from pipeline.model.pretrained import load_decoder, load_tokenizer
@@ -24,8 +27,9 @@ from pipeline.shards.loader import Loader
 from pipeline.train.config import PretrainConfig
 from pipeline.train.state import RunState
 from tests import ranks
+from tests.models import toy_rows, write_jsonl
 from tests.prepared import SEQ_LEN, VOCAB, prepare, pretrain_config
-from tests.processes import penstock
+from tests.processes import ROOT, penstock
 
 
 def random_weights(config: PretrainConfig) -> dict[str, torch.Tensor]:
@@ -98,7 +102,10 @@ def test_logits_of_a_tied_model_with_qk_norm_and_one_key_value_head(prepared: Pa
     assert json.loads((out / "config.json").read_bytes())["architectures"] == ["Qwen3ForCausalLM"]
 
 
-def test_bfloat16_is_rounding_and_nothing_else(prepared: Path, tmp_path: Path) -> None:
+def test_bfloat16_is_rounding_and_nothing_else(
+    prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     config = pretrain_config(prepared, tied=True, num_kv_heads=4)
     values = random_weights(config)
     write_checkpoint(tmp_path / "run", config, values)
@@ -106,6 +113,16 @@ def test_bfloat16_is_rounding_and_nothing_else(prepared: Path, tmp_path: Path) -
     assert_same_logits(out, config, {name: value.bfloat16().float() for name, value in values.items()})
     with pytest.raises(AssertionError):
         assert_same_logits(out, config, values)
+    found = json.loads((out / "penstock.json").read_bytes())["parity"]
+    tokens = torch.randint(VOCAB, (2, SEQ_LEN), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        moved = float((load_decoder(out)(tokens).logits - logits(config.model, values, tokens, VOCAB)).abs().max())
+    assert found["max_abs_rounding"] == pytest.approx(moved, abs=TOLERANCE)
+    assert found["max_abs_rounding"] > 10 * TOLERANCE > found["max_abs_difference"]
+    assert "weights rounded to bfloat16; logits within" in caplog.text
+    assert f"{found['max_abs_rounding']:.1e} with those trained" in caplog.text
+    card = (out / "README.md").read_text()
+    assert f"| the same, with the weights as they were trained | {found['max_abs_rounding']:.2g}, where" in card
 
 
 def test_the_folder_is_whole(prepared: Path, exported: Path) -> None:
@@ -199,6 +216,53 @@ def test_another_tokenizer_is_refused(prepared: Path, tmp_path: Path, workers: A
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("name", ["tokenizer.model", "tokenizer.json", "tokenizer_config.json"])
+def test_a_damaged_tokenizer_is_refused(prepared: Path, exported: Path, tmp_path: Path, name: str) -> None:
+    """transformers reads tokenizer.json; the checkpoint knows tokenizer.model alone."""
+    data = shutil.copytree(prepared, tmp_path / "data")
+    file = stage_folders(data)["tokenizer"] / name
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(ArtifactError, match=f"{name}: damaged"):
+        export(exported / "run", tmp_path / "model", data=data)
+    file.unlink()
+    with pytest.raises(ArtifactError, match=f"{name}: missing"):
+        export(exported / "run", tmp_path / "model", data=data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_second_process_is_refused_and_the_first_not_disturbed(exported: Path, tmp_path: Path) -> None:
+    with scratch(tmp_path / "model", "another mark") as folder:
+        (folder / "weights").touch()
+        with pytest.raises(UserError, match=r"another process is at work in .*\.model\.tmp; wait for it"):
+            export(exported / "run", tmp_path / "model")
+        assert (folder / "weights").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_appears_meanwhile_is_not_written_over(exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    with scratch(out, "mark") as folder:
+        out.mkdir()
+        (out / "theirs").touch()
+        with pytest.raises(UserError, match="model was written by something else meanwhile"):
+            publish(folder, out, read_manifest(exported / "model"))
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_export_is_fine_tuned_by_the_lora_config_that_we_ship_and_evaluated(exported: Path, tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", toy_rows(50))
+    settings = [f"model={exported / 'model'}", f"data={rows}", "epochs=1", f"max_length={SEQ_LEN}"]
+    config = load(FinetuneConfig, ROOT / "configs" / "finetune" / "topics_lora.yaml", settings)
+    out = finetune(config, tmp_path / "topics")
+    assert (out / "adapter" / "adapter_config.json").exists()
+    found = evaluate(out, ["classification"], tmp_path / "scores", rows)["tasks"]["classification"]
+    assert found["num_rows"] == 10
+    assert found["confusion_matrix"] == json.loads((out / "results.json").read_bytes())["confusion_matrix"]
+
+
 def test_the_same_export_is_skipped_another_refused(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
     run, out = exported / "run", exported / "model"
     before = (out / "model.safetensors").stat().st_mtime_ns
@@ -218,7 +282,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(prepared: Path, tmp_path: Pa
     write_checkpoint(tmp_path / "run", config, random_weights(config))
     done = penstock("export", tmp_path / "run", tmp_path / "model", max_file_kib=64)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"penstock: no room left on the disk while writing {tmp_path}/.model.")
+    assert done.stderr.startswith(f"penstock: no room left on the disk while writing {tmp_path}/.model.tmp/")
     assert len(done.stderr.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
@@ -226,12 +290,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(prepared: Path, tmp_path: Pa
 def test_what_a_killed_export_left_is_not_in_the_next(exported: Path, tmp_path: Path) -> None:
     run = shutil.copytree(exported / "run", tmp_path / "run")
     mark = json.loads((exported / "model" / "manifest.json").read_bytes())["fingerprint"]
-    left = scratch(tmp_path / "model", mark)
+    left = tmp_path / ".model.tmp" / mark[:12]
+    left.mkdir(parents=True)
     (left / ".config.json.123.tmp").write_text("{")
     (left / "model-00001.safetensors").write_text("half")
     out = export(run, tmp_path / "model")
     assert {path.name for path in out.iterdir()} == {path.name for path in (exported / "model").iterdir()}
     assert verify(out) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "run"]
 
 
 def test_bad_requests(prepared: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from pipeline.core.config import load
 from pipeline.core.errors import ConfigError, UserError
 from pipeline.core.manifest import verify
+from pipeline.export.publish import scratch
 from pipeline.finetune.run import FinetuneConfig, finetune
 from pipeline.finetune.sequence_classification import Classifier
 from tests.models import toy_rows, write_decoder, write_jsonl
@@ -138,7 +139,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         with pytest.raises(Killed):
             finetune(settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    half = next(tmp_path.glob(".out.*.tmp/checkpoints"))
+    half = next(tmp_path.glob(".out.tmp/*/checkpoints"))
     newest = max(half.iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
     shutil.copytree(newest, half / "checkpoint-18")  # and one that was being written when the run was killed
     (half / "checkpoint-18" / "trainer_state.json").write_text('{"epoch": 2.')
@@ -187,12 +188,22 @@ def test_a_full_disk_is_one_line_and_the_work_goes_on_from_where_it_was(
     assert done.stderr.splitlines()[-1].startswith("penstock: no room left on the disk while writing ")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
-    left = next(tmp_path.glob(".out.*.tmp"))
+    left = next(tmp_path.glob(".out.tmp/*/"))
     (left / ".results.json.123.tmp").write_text("{")  # killed while it was written
     finetune(settings, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.tmp"))
     assert verify(tmp_path / "out") == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["finetune.json", "out"]
+
+
+def test_a_second_process_is_refused_whatever_its_config(base: Path, toy: Path, tmp_path: Path) -> None:
+    with scratch(tmp_path / "out", "another mark", go_on=True) as theirs:
+        (theirs / "metrics.jsonl").write_text("theirs")
+        with pytest.raises(UserError, match=r"another process is at work in .*\.out\.tmp; wait for it, or name"):
+            finetune(config(base, toy, epochs=1), tmp_path / "out")
+    assert [path.read_text() for path in tmp_path.glob(".out.tmp/*/*")] == ["theirs"]
+    finetune(config(base, toy, epochs=1), tmp_path / "out")  # what would never be finished goes
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_the_seed_decides_the_result(base: Path, toy: Path, tmp_path: Path) -> None:
@@ -257,7 +268,7 @@ def test_rows_that_cannot_be_used(
     with pytest.raises(UserError, match=message) as caught:
         finetune(config(base, data, **changes), tmp_path / "out")
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
 def test_a_file_that_cannot_be_read(base: Path, tmp_path: Path) -> None:
@@ -290,6 +301,7 @@ def test_a_folder_that_is_not_an_exported_decoder(base: Path, toy: Path, tmp_pat
     (without_pad / "config.json").write_text(json.dumps(settings | {"pad_token_id": None}))
     with pytest.raises(UserError, match="has no pad_token_id"):
         finetune(config(without_pad, toy), tmp_path / "again")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "without_pad"]
 
 
 def test_mistakes_in_the_config(tmp_path: Path) -> None:
@@ -305,6 +317,9 @@ def test_mistakes_in_the_config(tmp_path: Path) -> None:
     file.write_text("task: sequence_classification\nmodel: m\ndata: {train: b}\nbatch_size: 9\nmicro_batch_size: 2\n")
     with pytest.raises(ConfigError, match=r"data: give either path \(one file\), or train and test"):
         load(FinetuneConfig, file)
+    for seed in (-1, 2**32):
+        with pytest.raises(ConfigError, match=rf"seed: Input should be .* \(given: {seed}\)"):
+            load(FinetuneConfig, file, [f"seed={seed}"])
     with pytest.raises(ConfigError, match=r"batch_size \(9\) must divide by micro_batch_size \(2\)"):
         load(FinetuneConfig, file, ["data=rows.jsonl"])
     file.write_text("task: sequence_classification\nmodel: m\n")
