@@ -15,13 +15,13 @@ perplexity      exp(validation_loss)
 
 import json
 import logging
-import math
 import os
 import time
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.core.files import sync
+from pipeline.model.perplexity import perplexity
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class Metrics:
 
     def validation(self, step: int, loss: float) -> None:
         self.last_validation = (step, loss)
-        self._write({"step": step, "validation_loss": loss, "validation_perplexity": math.exp(min(loss, 700.0))})
+        self._write({"step": step, "validation_loss": loss, "validation_perplexity": perplexity(loss)})
         logger.info("step %*d/%d  validation loss %.4f  perplexity %.2f",
-                    len(str(self.num_steps)), step, self.num_steps, loss, math.exp(min(loss, 700.0)))  # fmt: skip
+                    len(str(self.num_steps)), step, self.num_steps, loss, perplexity(loss))  # fmt: skip
 
     def sync(self) -> None:
         """To the disk: a checkpoint that survives a power loss has the metrics of its steps."""

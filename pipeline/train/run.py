@@ -14,7 +14,6 @@ and refuses another config unless that has more steps.
 import importlib.metadata
 import json
 import logging
-import math
 import os
 import platform
 import sys
@@ -27,6 +26,7 @@ from pipeline.core.errors import ArtifactError, StoppedOnPurpose, UserError, sto
 from pipeline.core.files import exclusive, matches, write_json
 from pipeline.core.log import setup_logging
 from pipeline.core.ports import free_port
+from pipeline.model.perplexity import perplexity
 from pipeline.train.config import PretrainConfig
 from pipeline.train.data import TRAIN, VALIDATION, data_facts
 from pipeline.train.plan import Plan, plan
@@ -214,7 +214,7 @@ def _finish(run: "Run") -> None:
             "tokens": steps * run.metrics.step_tokens,
             "train_loss": losses[-1] if losses else None,
             "validation_loss": loss,
-            "validation_perplexity": math.exp(min(loss, 700.0)),
+            "validation_perplexity": perplexity(loss),
             "unigram_entropy": entropy,
             "checkpoint": f"{CHECKPOINTS}/step_{run.checkpoints.newest_step:08d}",
             "decided_by": _decided_by(config),

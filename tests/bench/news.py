@@ -1,7 +1,6 @@
 """Pages of a news crawl to main text: speed beside datatrove's block, quality beside trafilatura, memory."""
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -100,4 +99,6 @@ def whole(path: Path) -> Range:
 
 if __name__ == "__main__":
     counts = read_split((config(), [whole(Path(sys.argv[1]))]), Path(sys.argv[2]))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, counts["in"])
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak_kb = next(line.split()[1] for line in status if line.startswith("VmHWM"))
+    print(peak_kb, counts["in"])  # ru_maxrss would be that of the process which started this one

@@ -235,7 +235,7 @@ def test_decisions_equal_datatrove_on_real_texts(
 def test_what_differs_from_datatrove_comes_from_the_splitter(
     english: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """datatrove with spaCy's words, we with ours: 98 % equal; we with spaCy's words: all."""
+    """datatrove with spaCy's words, we with ours: 98 % of the decisions; we with spaCy's words: every reason."""
     pytest.importorskip("spacy", reason="datatrove's splitter is in the extra 'bench'")
     tokenize = import_module("datatrove.utils.word_tokenizers").load_word_tokenizer("eng").word_tokenize
     agreed: Counter[str] = Counter()
@@ -245,8 +245,8 @@ def test_what_differs_from_datatrove_comes_from_the_splitter(
         same_words = split_by(text, words)
         assert theirs == (quality_reason(same_words), repetition_reason(same_words)), text[:300]
         ours = quality_reason(text, marks_are_words=True), repetition_reason(text)
-        agreed["quality"] += ours[0] == theirs[0]
-        agreed["repetition"] += ours[1] == theirs[1]
+        agreed["quality"] += bool(ours[0]) == bool(theirs[0])
+        agreed["repetition"] += bool(ours[1]) == bool(theirs[1])
     assert len(english) > 130
     assert agreed["quality"] >= 0.98 * len(english), (agreed, len(english))
     assert agreed["repetition"] >= 0.98 * len(english), (agreed, len(english))
