@@ -236,7 +236,6 @@ def test_what_differs_from_datatrove_comes_from_the_splitter(
     english: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """datatrove with spaCy's words, we with ours: 98 % of the decisions; we with spaCy's words: every reason."""
-    pytest.importorskip("spacy", reason="datatrove's splitter is in the extra 'bench'")
     tokenize = import_module("datatrove.utils.word_tokenizers").load_word_tokenizer("eng").word_tokenize
     agreed: Counter[str] = Counter()
     for text in english:

@@ -198,7 +198,9 @@ def test_a_run_goes_on_in_another_layout(config: Path, undisturbed: Path, tmp_pa
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_before_the_first_step_is_no_lost_node(config: Path, tmp_path: Path, told: signal.Signals) -> None:
-    with started(command(config, tmp_path / "run"), tmp_path / "log") as process:
+    # a shell that started the tests in the background has made all of its children deaf to SIGINT
+    launcher = ["env", "--default-signal=INT", *command(config, tmp_path / "run")]
+    with started(launcher, tmp_path / "log") as process:
         wait_for(lambda: len(ranks(process)) == 2, 60, "two ranks")
         process.send_signal(told)
         assert process.wait(timeout=60) == 75
