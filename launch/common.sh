@@ -63,11 +63,11 @@ run_ranks() {
   [[ -z "$STOPPED" ]] || stop # the signal came while they were being started
   local running=("${PIDS[@]}")
   while ((${#running[@]})); do
-    code=0 pid=""
+    code=0
     { wait -n -p pid "${running[@]}" || code=$?; } 2>/dev/null # without bash's own "line 70: 1234 Killed ..."
-    if [[ -z "$pid" ]]; then # a trapped signal ended the wait; ranks that died just then are no longer waited for
+    if [[ -z "${pid:-}" ]]; then # a trapped signal ended the wait; ranks that died just then are no longer waited for
       for rank in "${running[@]}"; do kill -0 "$rank" 2>/dev/null || pid="$rank"; done
-      [[ -n "$pid" ]] || continue
+      [[ -n "${pid:-}" ]] || continue
       code=0
       { wait "$pid" || code=$?; } 2>/dev/null
     fi
