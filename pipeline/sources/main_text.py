@@ -17,17 +17,19 @@ from typing import Literal
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources.line_rules import Line, choose, is_label, parse_lines, prose_chars
+from pipeline.sources.line_rules import Line, choose, parse_lines, prose_chars
+from pipeline.sources.page_words import is_label
 
 Extractor = Literal["resiliparse", "trafilatura", "best"]
 
 MAX_DEPTH = 512  # of elements, as for browsers; time grows with its square
 SKIPPED = ["nav", "footer", '[id*="comment"]', '[class*="cookie"]', '[id*="cookie"]', '[class*="caption"]']
-SCANT_CHARS = 1500  # of prose: with less, the heuristics of resiliparse may have missed the story
-SCANT_SHARE = 0.3  # of the prose of the whole page
+SCANT_CHARS = 800  # of prose: with less, the heuristics of resiliparse may have missed the story
+SCANT_SHARE = 0.2  # of the prose of the whole page
 TRUSTED_SHARE = 0.7
 
 _TOO_DEEP = " ".join(["*"] * (MAX_DEPTH + 1))
+_NOSCRIPT = re.compile(r"</?noscript[^>]*>", re.IGNORECASE)
 _SIGNS = re.compile(r"\W+")
 
 
@@ -45,7 +47,7 @@ def by_resiliparse(tree: HTMLTree, html: str) -> str:
     lines = _blocks(tree, main_content=True)
     found = prose_chars(lines)
     if found < SCANT_CHARS:
-        whole = _blocks(tree, main_content=False)
+        whole = _blocks(tree, main_content=False) or _blocks(_without_noscript(html), main_content=False)
         if found < SCANT_SHARE * prose_chars(whole):
             lines = whole
     return join(choose(lines))
@@ -90,6 +92,11 @@ def _blocks(tree: HTMLTree, main_content: bool) -> list[Line]:
             skip_elements=SKIPPED,
         )
     )  # fmt: skip
+
+
+def _without_noscript(html: str) -> HTMLTree:
+    """Of a page without other text: its body lies in a `<noscript>` that nobody closed."""
+    return HTMLTree.parse(_NOSCRIPT.sub("", html))
 
 
 def _lines(html: str) -> list[str]:

@@ -5,6 +5,7 @@ session and tracking parameters say nothing about the page, nor does a fragment,
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes, urlsplit, urlunsplit
 
 _TRACKING = re.compile(
@@ -19,6 +20,7 @@ _KEPT = "-._~"  # unreserved, beside letters and digits: never encoded
 _PATH, _QUERY = "/:@!$&'()*+,;=", "/:@!$'()*+,;=?"
 
 
+@lru_cache(maxsize=64)  # a record asks for its own three times
 def canonical_url(url: str) -> str:
     """The canonical form, which is its own canonical form; "" for what is not an http(s) URL."""
     try:

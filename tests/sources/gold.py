@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,17 @@ def gold_pages(real_data: Path) -> list[GoldPage]:
 
 
 def f1(pages: Sequence[GoldPage], texts: Sequence[str]) -> float:
-    """Of segments, over all pages: a wanted one that is there is a hit, an unwanted one that is there a false one."""
+    """Of segments, over all pages: a wanted one that is there is a hit, an unwanted one that is there a false one.
+
+    Compared as they are after the cleaning of Unicode: NFC, no soft hyphens, one kind of space.
+    """
     hits = misses = false = 0
-    for page, text in zip(pages, texts, strict=True):
-        found = sum(segment in text for segment in page.wanted)
+    for page, text in zip(pages, map(_plain, texts), strict=True):
+        found = sum(_plain(segment) in text for segment in page.wanted)
         hits, misses = hits + found, misses + len(page.wanted) - found
-        false += sum(segment in text for segment in page.unwanted)
+        false += sum(_plain(segment) in text for segment in page.unwanted)
     return 2 * hits / (2 * hits + misses + false)
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text.replace("\xad", "")).split())
