@@ -39,7 +39,7 @@ recipe = typer.Typer(
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, e.g. configs/data/sample.yaml")]
 Settings = Annotated[list[str], typer.Option("--set", help="Override a key of the config: a.b=c (repeatable)")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write")]
-Data = Annotated[Path, typer.Argument(help="A prepare folder, or one of its stages, finished or not")]
+Data = Annotated[Path, typer.Argument(help="A finished prepare folder; or one of its stages, finished or not")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables")]
 
 
@@ -243,6 +243,8 @@ def verify(
 ) -> None:
     """Check every byte of an artifact against its manifest.
 
+    A stage with a damaged file is made again, byte for byte, once its folder is deleted; a checkpoint is passed over.
+
     Example: penstock verify build/data
     """
     from pipeline.verify import verify as check
@@ -371,7 +373,7 @@ def recipe_diff(
 ) -> None:
     """Which documents flip between two recipes, by the rule that drops them.
 
-    Example: penstock recipe diff fineweb c4 --data build/data --sample 200
+    Example: penstock recipe diff fineweb gopher --data build/data --sample 200
     """
     from pipeline.clean import compare, recipe
 

@@ -21,7 +21,7 @@ from pipeline.clean.run import CleanConfig
 from pipeline.clean.run import run as clean
 from pipeline.core.config import Config
 from pipeline.core.errors import UserError
-from pipeline.core.files import checksum, exclusive, write_json
+from pipeline.core.files import LOCK, checksum, exclusive, write_json
 from pipeline.core.ledger import Flow, Ledger
 from pipeline.core.manifest import (
     MANIFEST,
@@ -118,7 +118,10 @@ def _refuse_others(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
     if (out / MANIFEST).exists() and read_manifest(out).stage != "prepare":
-        raise UserError(f"--out {out} holds a {read_manifest(out).stage}; name another folder")
+        raise UserError(f"--out {out} is the output of '{read_manifest(out).stage}'; name another folder")
+    names = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    if names and not {LOCK, MANIFEST} & {*names}:
+        raise UserError(f"--out {out} has other files in it ({names[0]}); name a new folder, or that of a prepare")
 
 
 def _write_manifest(out: Path, folders: dict[str, Path]) -> None:

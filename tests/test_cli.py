@@ -69,7 +69,7 @@ def prepare(*settings: str, out: Path) -> list[str]:
     ("setting", "message"),
     [
         ("tokenizer.vocabsize=100", "tokenizer.vocabsize: unknown key; did you mean 'vocab_size'?"),
-        ("clean.filters=[languag]", "clean.filters.0: no plugin 'languag'"),
+        ("clean.filters=[languag]", "clean.filters.0: unknown name 'languag'"),
         ("sources=[{name: wikipedia, path: x}]", "sources.0.path: unknown key; did you mean 'paths'?"),
         ("num_workers=many", "num_workers:"),
         ("num_workers=-1", "num_workers: Input should be greater than or equal to 1"),
@@ -93,6 +93,11 @@ def test_empty_corpus(tmp_path: Path) -> None:
 
 def test_out_below_a_file(tmp_path: Path, sample: Path) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.txt").write_text("a")
+    said = mistake(*prepare(f"input={sample}", out=tmp_path / "mine"))
+    assert "mine has other files in it (a.txt); name a new folder, or that of a prepare" in said
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a.txt"]
     assert "cannot be used as a path" in mistake(*prepare(f"input={sample}", out=tmp_path / "file" / "sub"))
 
 

@@ -98,7 +98,7 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def describe(error: ValidationError, model: type[BaseModel], above: str = "") -> Iterable[str]:
     """One line per mistake: dotted path, what is wrong, the nearest known key."""
-    for item in error.errors():
+    for item in sorted(error.errors(), key=lambda item: item["type"] == "missing"):  # a typo before what it left out
         path = above + ".".join(str(part) for part in item["loc"]) or "(top level)"
         within: Any = item.get("ctx", {}).get("error")
         if isinstance(getattr(within, "error", None), ValidationError):  # a plugin's own section

@@ -16,6 +16,7 @@ from pipeline.core.errors import UserError
 
 PIECE_BYTES = 4 << 20
 TEMPORARY = ".tmp"
+LOCK = ".lock"  # of the process that works in a folder; it stays there
 
 
 class FileEntry(NamedTuple):
@@ -57,7 +58,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / ".lock"
+    lock = folder / LOCK
     try:
         with open(lock, "w") as file:
             try:

@@ -45,7 +45,7 @@ def load(package: str, name: str) -> ModuleType:
     if name not in names(package):
         close = difflib.get_close_matches(name, names(package), n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names(package))}"
-        raise ValueError(f"no plugin '{name}' in {package}; {hint}")
+        raise ValueError(f"unknown name '{name}'; {hint}")
     try:
         return importlib.import_module(f"{package}.{name}")
     except ImportError as error:

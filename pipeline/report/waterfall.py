@@ -90,7 +90,7 @@ def show(summary: Summary) -> None:
         for bar in bars(flow):
             sign = "-" if bar.stage else ""
             documents = f"{sign}{bar.documents:,}" if bar.documents or not bar.stage else ""
-            megabytes = f"{-bar.num_bytes / 1e6 if bar.stage else bar.num_bytes / 1e6:,.2f}"
+            megabytes = f"{(-bar.num_bytes if bar.stage and bar.num_bytes else bar.num_bytes) / 1e6:,.2f}"
             share = f"{bar.share:.1%}" if documents else ""
             table.add_row(bar.stage, bar.name, documents, megabytes, share, f"{bar.left:.1%}")
         console.print(table)

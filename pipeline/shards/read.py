@@ -213,7 +213,7 @@ def _check(folder: Path, name: str, entries: Mapping[str, FileEntry], verify: bo
         if path.stat().st_size != entries[file].num_bytes:
             raise ArtifactError(
                 f"{path} has {path.stat().st_size:,} bytes, its manifest says {entries[file].num_bytes:,}: "
-                "truncated or edited; prepare the data again"
+                f"truncated or edited; delete {folder} and run penstock prepare again"
             )
         if verify and not matches(path, entries[file]):
             raise ArtifactError(f"{path} is damaged: its bytes do not match the manifest's checksum")

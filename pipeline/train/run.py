@@ -182,7 +182,7 @@ def _verify_shards(data: Path, topology: "Topology") -> None:
             if not matches(folder / entry.name, entry):
                 raise ArtifactError(
                     f"{folder / entry.name} is damaged: its bytes do not match the manifest's checksum; "
-                    "prepare the data again"
+                    f"delete {folder} and run penstock prepare again"
                 )
 
 

@@ -49,7 +49,7 @@ def test_every_mistake_at_once_with_path_and_near_match(tmp_path: Path) -> None:
 
 
 def test_unknown_plugin_and_its_unknown_key_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sources\.0: no plugin 'wikipedi' .* did you mean 'wikipedia'"):
+    with pytest.raises(ConfigError, match=r"sources\.0: unknown name 'wikipedi'; did you mean 'wikipedia'"):
         config.load(Run, None, ["steps=1", "sources=[wikipedi]"])
     with pytest.raises(ConfigError, match=r"sources\.0\.pathz: unknown key; did you mean 'paths'"):
         config.load(Run, None, ["steps=1", "sources=[{name: wikipedia, pathz: []}]"])

@@ -162,7 +162,7 @@ def test_the_result_is_an_artifact(base: Path, tmp_path: Path, caplog: pytest.Lo
 def test_mistakes(base: Path, prepared: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "results.json").touch()
-    with pytest.raises(ConfigError, match=r"^tasks.0: no plugin 'perplxity' in .*; did you mean 'perplexity'[^\n]*$"):
+    with pytest.raises(ConfigError, match=r"^tasks.0: unknown name 'perplxity'; did you mean 'perplexity'[^\n]*$"):
         evaluate(base, ["perplxity"], out, prepared)
     changed = write_decoder(tmp_path / "model", stage_folders(prepared)["tokenizer"])
     (changed / "tokenizer.model").write_bytes(b"another")

@@ -243,7 +243,7 @@ def test_another_version_is_not_mixed_in(server: Server, tmp_path: Path) -> None
     (tmp_path / "stage").mkdir()
     manifest = json.loads((tmp_path / "out/manifest.json").read_text()) | {"stage": "clean"}
     (tmp_path / "stage/manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="holds a clean; name another folder"):
+    with pytest.raises(UserError, match="is the output of 'clean'; name another folder"):
         fetch_one(server, tmp_path / "stage")
 
 
@@ -316,7 +316,7 @@ def test_dry_run_lists_and_writes_nothing(server: Server, tmp_path: Path) -> Non
 def test_mistakes_of_the_command(tmp_path: Path) -> None:
     said = penstock("fetch", "wikipeda", tmp_path / "out")
     assert (said.returncode, said.stderr.splitlines()) == (
-        2, ["penstock: no plugin 'wikipeda' in pipeline.sources.fetch; did you mean 'wikipedia'?"]
+        2, ["penstock: unknown name 'wikipeda'; did you mean 'wikipedia'?"]
     )  # fmt: skip
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file is a file; name a folder"), web_server() as server:

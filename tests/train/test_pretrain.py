@@ -315,7 +315,8 @@ def test_a_damaged_shard_stops_the_run_before_its_first_step(config: Path, shard
     done = launch(config, tmp_path / "run", f"data.path={data}")
     assert done.returncode == 2
     assert done.stderr == (
-        f"penstock: {shard} is damaged: its bytes do not match the manifest's checksum; prepare the data again\n"
+        f"penstock: {shard} is damaged: its bytes do not match the manifest's checksum; "
+        f"delete {shard.parent} and run penstock prepare again\n"
     )
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 

@@ -91,7 +91,7 @@ def _had(out: Path, files: Sequence[RemoteFile]) -> dict[str, Fetched]:
         return {}
     manifest = read_manifest(out)
     if manifest.stage != STAGE:
-        raise UserError(f"{out} holds a {manifest.stage}; name another folder")
+        raise UserError(f"{out} is the output of '{manifest.stage}'; name another folder")
     published = {file.name: file for file in files}
     had = {}
     for entry in manifest.files:
