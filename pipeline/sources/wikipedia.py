@@ -24,7 +24,7 @@ The index of a multistream dump is no dump: it is left out where a glob finds it
 | failed       | error   | a library raised an exception over the page |
 
 `meta` says `page_id`, `revision_id`, `templates_dropped` (how many left a hole) and `dropped` (the most frequent of
-them: "cite web 12, infobox river 1").
+them: "cite web 12, infobox river 1"); `rendered: flat` where an article has more markup than the parser may see.
 """
 
 import html
@@ -37,10 +37,11 @@ from xml.etree import ElementTree
 
 from pipeline.core.schema import Document, Rejected, document_id
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, placed, reject
+from pipeline.sources.mediawiki.nodes import Style
 from pipeline.sources.mediawiki.pages import Span, spans
 from pipeline.sources.mediawiki.site import Site, read_site, redirect_target
 from pipeline.sources.mediawiki.streams import cuts, is_bzip2, is_gzip, pieces
-from pipeline.sources.mediawiki.wikitext import Rendered, Style, to_text
+from pipeline.sources.mediawiki.wikitext import Rendered, to_text
 
 MAX_WIKITEXT_BYTES = 2 << 20  # MediaWiki's own limit ($wgMaxArticleSize) for a page
 SHOWN_TEMPLATES = 8  # names of dropped templates in `meta`
@@ -120,11 +121,12 @@ def _read_page(config: Config, origin: str, site: Site, span: Span) -> Document 
         document_id(config.source, key, span.data), config.source, key, origin, rendered.text,
         url=site.base + quote(key.replace(" ", "_"), safe="/:(),!'*@;$~") if site.base else "",
         title=key, date=revision.findtext("timestamp", ""), license=config.license,
-        meta={"page_id": page.findtext("id", ""), "revision_id": revision.findtext("id", ""), **_holes(rendered)},
+        meta={"page_id": page.findtext("id", ""), "revision_id": revision.findtext("id", ""), **_about(rendered)},
     )  # fmt: skip
 
 
-def _holes(rendered: Rendered) -> dict[str, str]:
+def _about(rendered: Rendered) -> dict[str, str]:
     frequent = sorted(rendered.dropped.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_TEMPLATES]
     shown = {"dropped": ", ".join(f"{name[:60]} {number}" for name, number in frequent)} if frequent else {}
-    return {"templates_dropped": str(rendered.num_dropped), **shown}
+    flat = {"rendered": "flat"} if rendered.is_flat else {}
+    return {"templates_dropped": str(rendered.num_dropped), **shown, **flat}

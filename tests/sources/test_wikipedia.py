@@ -10,8 +10,9 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from pipeline.sources.mediawiki import pages, streams
-from pipeline.sources.mediawiki.wikitext import Style, to_text
+from pipeline.sources.mediawiki import pages, streams, wikitext
+from pipeline.sources.mediawiki.nodes import Style
+from pipeline.sources.mediawiki.wikitext import to_text
 from tests.sources.reading import read_all, reasons
 
 HEAD = (
@@ -244,6 +245,86 @@ def test_time_grows_with_the_length_not_with_its_square(unit: str) -> None:
     assert twice < 3.2 * once + 0.1
 
 
+ARTICLE = """{{Infobox x|a={{b}}}}'''Weir''' (from {{lang|fr|''l'eau'' [[dam|of]]}}; {{IPA|/w/}}) is [[low]].
+&lt;b&gt; &amp; a&nbsp;b<ref>x</ref>
+[[File:a.jpg|thumb|a [[pipe]] here]] [http://a.example site] http://b.example {{convert|3|m|ft}}
+== Parts ==
+* one {{nowrap|a=b {{!}} c}}
+** two [[Weir (river)|]]
+; term : meaning
+----
+=== Empty ===
+== Table ==
+{| class=x
+! Year !! Name
+|-
+| 1900 || [[Weir|the weir]]
+| more
+|-
+| {{quote|1=Let there be light.|author=A. Author}}
+and text
+{|
+| inner
+|}
+|}
+== See also ==
+* [[x]]
+"""
+
+
+@pytest.mark.parametrize("style", [Style(), Style(tables="lines", math="drop")])
+def test_an_article_over_the_budget_of_nodes_reads_the_same(style: Style, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = to_text(ARTICLE, style)
+    monkeypatch.setattr(wikitext, "MAX_NODES", 10)
+    flat = to_text(ARTICLE, style)
+    assert (flat.text, flat.dropped) == (expected.text, expected.dropped)
+    assert (flat.is_flat, expected.is_flat) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "unit", "after", "shown"),
+    [
+        ("", "'''word''' ", "", "word word"),
+        ("", "[[word]] ", "", "word word"),
+        ("", "{{nowrap|word}} ", "", "word word"),
+        ("", "<b>word</b> ", "", "word word"),
+        ("", "* word\n", "", "- word\n- word"),
+        ("", ":::word\n", "", "word\nword"),
+        ("", "&amp;word ", "", "&word &word"),
+        ("", "mailto:word ", "", "mailto:word mailto:word"),
+        ("{|\n", "|-\n| word\n", "|}", "word\nword"),
+        ("{|\n", "| word || word\n", "|}", "word | word | word"),
+        ("{|\n|", "word || ", "\n|}", "word | word"),
+        ("{{nowrap|", "[[word]] ", "}}", "word word"),
+        ("[[a|", "{{nowrap|word}} ", "]]", "word word"),
+    ],
+)  # fmt: skip
+def test_an_article_of_tiny_nodes_keeps_its_words(before: str, unit: str, after: str, shown: str) -> None:
+    """The parser alone takes up to half a minute and half a gigabyte."""
+    number = ((1 << 20) - len(before + after)) // len(unit)
+    rendered = to_text(before + unit * number + after, Style(tables="lines"))
+    assert rendered.text.count("word") == (before + unit * number + after).count("word")
+    assert shown in rendered.text
+    assert rendered.is_flat == (unit[0] not in "'<")  # the parser never sees those
+
+
+def test_time_is_bounded_however_many_nodes_there_are() -> None:
+    def seconds(num_items: int) -> float:
+        begin = time.process_time()
+        to_text("* word\n" * num_items)
+        return time.process_time() - begin
+
+    assert seconds(3 * wikitext.MAX_NODES) < 2 * seconds(wikitext.MAX_NODES)
+
+
+def test_a_document_says_that_it_was_over_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wikitext, "MAX_NODES", 3)
+    (tmp_path / "dump.xml").write_text(HEAD + page("List", "* [[a]]\n* [[b]]") + page("Weir", "A [[dam]].") + TAIL)
+    documents, _ = read_all("wikipedia", tmp_path)
+    assert documents["List"].text == "- a\n- b"
+    assert {key: document.meta.get("rendered") for key, document in documents.items()} == {"List": "flat", "Weir": None}
+
+
 def test_a_history_gives_its_newest_revision_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 4 << 20)
     single = page("Weir", "The newest.")
@@ -313,3 +394,16 @@ def test_real_dumps(real_data: Path) -> None:
         for document in documents.values():
             for markup in ("[[", "{{", "'''", "<ref", "\n|", "\x02", "\x03"):
                 assert document.text.count(markup) <= document.text.count("]]") + 3, (document.key, markup)
+
+
+@pytest.mark.real
+def test_real_articles_read_the_same_over_the_budget(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dump = "wikipedia/enwiki-pages-articles1-shortened.xml.bz2"
+    expected, _ = read_all("wikipedia", real_data, dump)
+    monkeypatch.setattr(wikitext, "MAX_NODES", -1)
+    flat, _ = read_all("wikipedia", real_data, dump)
+    assert len(expected) == 106
+    assert {key: document.text for key, document in flat.items()} == {
+        key: document.text for key, document in expected.items()
+    }
+    assert all(document.meta["rendered"] == "flat" for document in flat.values())

@@ -5,5 +5,7 @@ pages.py       pieces -> pages, each with its newest revision
 site.py        what the dump's head says: namespaces in the wiki's language, base URL
 balance.py     wikitext -> wikitext that the parser reads in linear time
 wikitext.py    wikitext -> text
+flat.py        the same without a tree, for articles of very many nodes
+nodes.py       a link or a template -> text, for both
 templates.py   the templates that carry prose
 """

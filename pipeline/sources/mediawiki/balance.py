@@ -28,7 +28,15 @@ MAX_DEPTH = 25  # the parser gives up at 40 of its own levels
 HOLE = "\x03"  # where a template was
 
 _SIGNS, GUARDS = "{}[]<>'=*#:;|!_-", "".join(map(chr, range(14, 30)))
-_GUARD, _RESTORE = str.maketrans(_SIGNS, GUARDS), str.maketrans(GUARDS, _SIGNS)
+_RESTORE = str.maketrans(GUARDS, _SIGNS)
+
+
+def guards(signs: str = _SIGNS) -> dict[int, str]:
+    """For str.translate: what stands for these signs where they are text."""
+    return {ord(sign): guard for sign, guard in zip(_SIGNS, GUARDS, strict=True) if sign in signs}
+
+
+_GUARD = guards()
 _OURS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])  # control characters: XML has none
 
 VERBATIM = frozenset(("nowiki", "pre", "math", "chem", "ce", "syntaxhighlight", "source"))
