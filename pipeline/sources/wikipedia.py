@@ -8,7 +8,7 @@
 
 A page cannot carry a DTD, so no entity is ever expanded. A broken stream is one error; reading goes on at the next.
 A page that occurs twice, in one dump or in two, is two records: splits do not know each other, and `dedup` does.
-The index of a multistream dump is no dump: it is left out where a glob finds it.
+The index of a multistream dump is no dump: it is left out where a glob finds it, and read where its dump is.
 
 | reason       | kind    | when |
 |--------------|---------|------|
@@ -37,6 +37,7 @@ from xml.etree import ElementTree
 
 from pipeline.core.schema import Document, Rejected, document_id
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, placed, reject
+from pipeline.sources.mediawiki import index
 from pipeline.sources.mediawiki.nodes import Style
 from pipeline.sources.mediawiki.pages import Span, spans
 from pipeline.sources.mediawiki.site import Site, read_site, redirect_target
@@ -47,7 +48,6 @@ MAX_WIKITEXT_BYTES = 2 << 20  # MediaWiki's own limit ($wgMaxArticleSize) for a 
 SHOWN_TEMPLATES = 8  # names of dropped templates in `meta`
 
 _TITLE = re.compile(rb"<title>([^<]*)</title>")
-_INDEX = re.compile(r"-multistream-index\d*\.txt")
 
 
 class Config(SourceConfig):
@@ -64,7 +64,7 @@ class Config(SourceConfig):
 
 
 def splits(config: SourceConfig, file: InputFile) -> list[Range]:
-    if _INDEX.search(file.path.name):
+    if index.NAME.search(file.path.name):
         return []
     starts = cuts(file)
     return [

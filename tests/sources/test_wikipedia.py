@@ -10,7 +10,9 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from pipeline.sources.base import InputFile
 from pipeline.sources.mediawiki import pages, streams, wikitext
+from pipeline.sources.mediawiki.index import index_of
 from pipeline.sources.mediawiki.nodes import Style
 from pipeline.sources.mediawiki.wikitext import to_text
 from tests.sources.reading import read_all, reasons
@@ -77,6 +79,84 @@ def test_ranges_hold_every_page_once(packing: str, limit: int, tmp_path: Path, m
     documents, rejected = read_all("wikipedia", tmp_path)
     assert {key: document.text for key, document in documents.items()} == EXPECTED
     assert reasons(rejected) == ["quality:namespace", "quality:redirect"]
+
+
+DUMP = "d-20260101-pages-articles-multistream1.xml-p1p40.bz2"
+INDEX = "d-20260101-pages-articles-multistream-index1.txt-p1p40.bz2"
+
+
+def indexed() -> tuple[bytes, list[str]]:
+    """A multistream dump of forty pages, two in a stream, and the lines of its index."""
+    dump, lines = bz2.compress(HEAD.encode()), []
+    for number in range(0, 40, 2):
+        lines += [f"{len(dump)}:{number + 1}:Weir {number}\n", f"{len(dump)}:{number + 2}:Weir: {number + 1}\n"]
+        text = "".join(page(title, f"It is number {title}.") for title in (f"Weir {number}", f"Weir: {number + 1}"))
+        dump += bz2.compress(text.encode())
+    return dump + bz2.compress(TAIL.encode()), lines
+
+
+def lying(lines: list[str]) -> dict[str, bytes]:
+    moved = [f"{int(line.partition(':')[0]) + 3}:{line.partition(':')[2]}" for line in lines]
+    texts = {
+        "moved": moved,
+        "streams left out": lines[::8],
+        "another dump": [f"{number * 200}:{number}:x\n" for number in range(400)],
+        "beyond the file": [*lines[:20], "99999999:21:x\n"],
+        "short": lines[:20],
+        "no end": [*lines[:20], "1" * (1 << 20)],
+        "descending": lines[::-1],
+        "no index": ["<html>\n" * 40],
+        "without lines": [],
+    }
+    packed = {name: bz2.compress("".join(text).encode()) for name, text in texts.items()}
+    packed["truncated"] = bz2.compress("".join(lines).encode())[:-30]
+    packed["not packed"] = "".join(lines).encode()
+    packed["a bomb"] = bz2.compress(b"1:1:" + bytes(64 << 20))
+    return packed
+
+
+LIES = tuple(lying(["1:1:x\n"]))
+
+
+@pytest.mark.parametrize("lie", ["", *LIES])
+def test_an_index_is_used_and_a_lying_one_changes_nothing(
+    lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(streams, "SPLIT_BYTES", 500)
+    dump, lines = indexed()
+    (tmp_path / DUMP).write_bytes(dump)
+    file = InputFile(tmp_path / DUMP, DUMP, DUMP, len(dump), 0)
+    searched, expected = streams.cuts(file), read_all("wikipedia", tmp_path)
+    assert len(searched) > 5
+    assert len(expected[0]) == 40
+    (tmp_path / INDEX).write_bytes(lying(lines)[lie] if lie else bz2.compress("".join(lines).encode()))
+    assert streams.cuts(file) == searched
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ([DUMP] if lie else [])
+    assert read_all("wikipedia", tmp_path) == expected
+
+
+@pytest.mark.parametrize("name", [DUMP, "d-multistream.xml.bz2", "d-pages-articles.xml.bz2"])
+def test_an_index_is_found_by_its_name(name: str, tmp_path: Path) -> None:
+    assert index_of(tmp_path / name) is None
+    for other in ("d-multistream-index.txt", INDEX, "d-pages-articles.txt.bz2", "d-multistream-index2.txt.bz2"):
+        (tmp_path / other).touch()
+    expected = {DUMP: INDEX, "d-multistream.xml.bz2": "d-multistream-index.txt"}
+    assert index_of(tmp_path / name) == (tmp_path / expected[name] if name in expected else None)
+
+
+def test_the_index_of_the_sample_is_used(
+    sample: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(streams, "SPLIT_BYTES", 50_000)
+    (path,) = (sample / "wikipedia").glob("*.xml.bz2")
+    index = index_of(path)
+    assert index
+    listed = {int(line.partition(":")[0]) for line in bz2.decompress(index.read_bytes()).decode().splitlines()}
+    first, *others = streams.cuts(InputFile(path, path.name, path.name, path.stat().st_size, 0))
+    assert first == 0
+    assert len(others) > 3
+    assert set(others[:-1]) <= listed  # the last one may be the end of the dump, which is not listed
+    assert not caplog.records
 
 
 def test_origin_leads_back_to_the_raw_page(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ In:  an InputFile: plain XML, gzip, bzip2 or bzip2 multistream; UTF-8 or UTF-16.
 Out: `cuts(file)`: where ranges of SPLIT_BYTES or a little more begin. `pieces(part)`: UTF-8 from the start of a range
      on to the end of the file; the pages decide where a range ends.
 
-- bzip2 is cut at the first stream behind every SPLIT_BYTES: some kilobytes are read for each cut, less than there are
-  in the index of a multistream dump. So the index is not read: a stale one can do no harm, and whether it lies there or
-  not, the splits are the same. A dump of one stream is searched to its end once, and stays whole.
+- bzip2 is cut at the first stream behind every SPLIT_BYTES. The index of a multistream dump says where that is; without
+  one, or once it is found to be wrong (one warning), the streams are searched for. What the index says is taken only if
+  the dump has a stream there and none before it: so the cuts are the same with and without it, and a job that goes on
+  after it came or went repeats no page. That costs some kilobytes of the dump for each cut. What the stream holds is
+  not asked, as a page that begins before a cut is read on behind it, whatever the packing. A dump of one stream is
+  searched to its end once, and stays whole.
 - plain UTF-8 is cut anywhere; gzip and UTF-16 nowhere.
 - Memory is PIECE_BYTES a time: a stream is never decompressed at once. One that grows like a bomb is damage.
 - Damage ends a stream, not the file: reading goes on at the next bzip2 stream. Streams damaged in a row are one damage.
@@ -15,6 +18,7 @@ Out: `cuts(file)`: where ranges of SPLIT_BYTES or a little more begin. `pieces(p
 
 import bz2
 import codecs
+import logging
 import re
 import zlib
 from collections.abc import Iterator
@@ -22,6 +26,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.sources.base import SPLIT_BYTES, InputFile, Range
+from pipeline.sources.mediawiki.index import Index, index_of
+
+logger = logging.getLogger(__name__)
 
 PIECE_BYTES = 256 << 10  # decompressed
 READ_BYTES = 32 << 10
@@ -47,11 +54,30 @@ def cuts(file: InputFile) -> list[int]:
         return [0]
     if not is_bzip2(file):
         return list(range(0, max(1, file.num_bytes), SPLIT_BYTES))
-    found = [0]
+    path = index_of(file.path)
+    found, index = [0], Index(path, file.num_bytes) if path else None
     with open(file.path, "rb") as raw:
-        while (start := _next_stream(raw, found[-1] + SPLIT_BYTES)) is not None:
+        while (wanted := found[-1] + SPLIT_BYTES) < file.num_bytes:
+            try:
+                start = _listed(index, raw, wanted) if index else _next_stream(raw, wanted)
+            except (ValueError, EOFError, OSError) as error:
+                logger.warning("%s: its index is set aside and the streams are searched for: %s", file.name, error)
+                index = None
+                continue
+            if start is None:
+                break
             found.append(start)
     return found
+
+
+def _listed(index: Index, raw: BinaryIO, wanted: int) -> int | None:
+    """The first stream at or behind `wanted`, by the index; raises ValueError if the dump has it elsewhere."""
+    listed, start = index.first(wanted), _next_stream(raw, wanted)
+    if listed is None and start is not None and _next_stream(raw, start + 1) is None:
+        return start  # the end of the dump, which no index lists
+    if listed != start:
+        raise ValueError(f"from byte {wanted} on it has the first stream at {listed}, the dump at {start}")
+    return listed
 
 
 def pieces(part: Range) -> Iterator[Piece]:
