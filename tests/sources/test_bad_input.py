@@ -74,6 +74,11 @@ WIKIPEDIA: list[Case] = [
     ("external.xml", EXTERNAL.encode() + dump(PAGES[0], wiki_page("Bomb", "&j;"), PAGES[1]), 2, 1),
     ("nul.xml", dump(PAGES[0], wiki_page("Nul", "a\0b"), PAGES[1]), 2, 1),
     ("utf-16.xml", dump(*PAGES).decode().encode("utf-16"), 40, 0),
+    ("nul-between.xml", b"\0" * 99 + dump(PAGES[0], b"\0" * 99, PAGES[1]) + b"\0" * 99, 2, 0),
+    ("nul.xml.bz2", bz2.compress(dump(PAGES[0], wiki_page("Nul", "a\0b"), PAGES[1])) + b"\0" * 99, 2, 1),
+    ("utf-16-laughs.xml", (LAUGHS.encode() + dump(PAGES[0], wiki_page("Bomb", "&j;"))).decode().encode("utf-16"), 1, 1),
+    ("no-bytes.xml.bz2", bz2.compress(b""), 0, 1),
+    ("no-bytes.xml.gz", gzip.compress(b""), 0, 1),
     ("mixed.xml", dump(PAGES[0], wiki_page("Mixed", "café ?").replace(b"?", b"\xe9"), PAGES[1]), 2, 1),
     ("text.xml", b"no dump", 0, 1),
 ]
@@ -176,6 +181,12 @@ print(counts["kept"], counts["errors"], peak_kb)  # ru_maxrss would be that of t
 """
 HUGE = {  # file, its size, how it begins and ends
     "jsonl": ("huge.jsonl", 1 << 30, b'{"text": "', b'"}\n'),
+    "wikipedia": (
+        "huge.xml",
+        1 << 30,
+        dump(wiki_page("Huge", "")).partition(b"</text>")[0],
+        b"</text></revision></page>\n",
+    ),
     "cc_news": ("huge.warc", 1 << 30, RECORDS[0] + b"WARC/1.0\r\nX-Header: ", b"\r\n\r\n"),
     "bookcorpus": ("huge.txt", 1 << 30, b"", b""),
 }

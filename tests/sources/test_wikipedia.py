@@ -453,6 +453,22 @@ def test_dropped_templates_are_counted() -> None:
     assert to_text("{{a}}{{b|{{c}}}} {{convert|1|m}} {{nowrap|{{d}}}}").num_dropped == 3
 
 
+def test_a_document_names_the_templates_that_left_a_hole(tmp_path: Path) -> None:
+    """The most frequent eight by name, the others only in the number; a reference goes with what is in it."""
+    rare = "".join(f"{{{{Rare_{letter}}}}}" for letter in "hgfedcba")
+    long = f"{{{{{'n' * 90}}}}}"
+    text = "A{{Infobox river|a={{x}}}} weir{{cn}}{{CN}}.<ref>{{cite web}}</ref>{{cn}}"
+    none = page("Penstock", "No template but {{nowrap|one}}.")
+    (tmp_path / "dump.xml").write_text(HEAD + page("Weir", text + rare + long + long) + none + TAIL)
+    documents, _ = read_all("wikipedia", tmp_path)
+    assert documents["Weir"].text == "A weir."
+    assert documents["Weir"].meta == {
+        "page_id": "7", "revision_id": "9", "templates_dropped": "14",
+        "dropped": f"cn 3, {'n' * 60} 2, infobox river 1, rare a 1, rare b 1, rare c 1, rare d 1, rare e 1",
+    }  # fmt: skip
+    assert documents["Penstock"].meta == {"page_id": "7", "revision_id": "9", "templates_dropped": "0"}
+
+
 @pytest.mark.real
 def test_real_dumps(real_data: Path) -> None:
     counted = {  # documents, redirects, pages of other namespaces

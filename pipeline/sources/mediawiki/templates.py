@@ -210,7 +210,7 @@ def _table(*rows: tuple[str, Handler]) -> dict[str, Handler]:
     return {name: handler for names, handler in rows for name in names.split(" | ")}
 
 
-_BY_NAME = _table(
+BY_NAME = _table(
     ("convert | cvt", _convert),
     ("val", _value),
     ("formatnum | format number | num | fnum | formatprice | format price", _number),
@@ -224,7 +224,7 @@ _BY_NAME = _table(
      "center | align | block indent | ltr | rtl-para | proper name | ship name | dab link | plainlist | flatlist | "
      "stack | nwr | crossreference | birth year and age | death year and age", _word(1)),
     ("angbr | angbr ipa | angle bracket", _around("⟨", "⟩")),
-    ("ipa | ipa-all | ipaslink | ipalink | ipablink | ipa link", _ipa),
+    ("ipa | ipaslink | ipalink | ipablink | ipa link", _ipa),
     ("ipac-en", _english_sounds),
     ("respell", _joined("-")),
     ("nihongo | nihongo2 | nihongo3 | nihongo krt", _japanese),
@@ -295,7 +295,7 @@ _BY_NAME = _table(
 def handler(name: str) -> Handler | None:
     """Of a template, by its name in lower case; families go by their prefix."""
     if name.startswith("lang-"):
-        return _BY_NAME.get(name, _word(1))
+        return BY_NAME.get(name, _word(1))
     if name.startswith("ipa-"):
         return lambda call: f"[{call.text(1)}]" if call.text(1) else ""
-    return _BY_NAME.get(name)
+    return BY_NAME.get(name)
