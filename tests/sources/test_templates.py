@@ -91,6 +91,8 @@ TEMPLATES = [  # names, what is written behind them, what is read
     ("mdash | em dash | md", "", "—"),
     ("nbsp | space | spaces | thinsp | thin space | hair space | hairsp | dot", "", " "),
     ("middot | · | bullet", "", " · "),
+    ("eqm", "", "⇌"),
+    ("us patent | patent us", "|1781541|A. Einstein", "U.S. patent 1781541"),
     ("dagger", "", "†"),
     ("double dagger", "", "‡"),
     ("number sign | hash-tag", "", "#"),

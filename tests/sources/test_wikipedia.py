@@ -280,6 +280,12 @@ def test_tables_and_formulas_by_config() -> None:
     assert to_text(table, Style(tables="lines", math="drop")).text == "before\n\nYear | Name\n1900 | Weir\n\nafter"
 
 
+def test_cells_of_a_table_lose_their_looks_and_nothing_else() -> None:
+    heading = "|+ Rainfall\n! scope=col | Year !! Rain || Sun"
+    table = f"{{| class=x\n{heading}\n|-\n| style='color:red' | 1900 || class=y | +5 || 3!!\n|}}"
+    assert to_text(table, Style(tables="lines")).text == "Rainfall | Year | Rain | Sun\n1900 | +5 | 3!!"
+
+
 UNITS = (
     "{{",
     "{{a|",
@@ -336,10 +342,13 @@ ARTICLE = """{{Infobox x|a={{b}}}}'''Weir''' (from {{lang|fr|''l'eau'' [[dam|of]
 === Empty ===
 == Table ==
 {| class=x
-! Year !! Name
+|+ Caption
+! scope=col | Year !! Name
 |-
 | 1900 || [[Weir|the weir]]
 | more
+|-
+| style="x" | 1 || class=y | 2
 |-
 | {{quote|1=Let there be light.|author=A. Author}}
 and text
@@ -495,9 +504,9 @@ def test_real_dumps(real_data: Path) -> None:
 @pytest.mark.real
 def test_real_articles_read_the_same_over_the_budget(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dump = "wikipedia/enwiki-pages-articles1-shortened.xml.bz2"
-    expected, _ = read_all("wikipedia", real_data, dump)
+    expected, _ = read_all("wikipedia", real_data, dump, tables="lines")
     monkeypatch.setattr(wikitext, "MAX_NODES", -1)
-    flat, _ = read_all("wikipedia", real_data, dump)
+    flat, _ = read_all("wikipedia", real_data, dump, tables="lines")
     assert len(expected) == 106
     assert {key: document.text for key, document in flat.items()} == {
         key: document.text for key, document in expected.items()

@@ -5,8 +5,7 @@
 1. entities become their signs, list marks and headings what stands for them, line by line
 2. one pass with a stack: the parts of a link, a template or a table are text when it ends, and it is rendered at once
 
-It takes a microsecond where the parser takes 50. Real articles come out as from the parser, but for cells of tables
-with attributes (tests/sources/test_wikipedia.py).
+It takes some microseconds where the parser takes 50. Real articles come out as from the parser (tests/sources).
 """
 
 import html
@@ -14,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from pipeline.sources.mediawiki.balance import guards
-from pipeline.sources.mediawiki.nodes import MARKS, Style, link, template
+from pipeline.sources.mediawiki.nodes import MARKS, Style, cells, link, template
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});")
 _LIST = re.compile(r"^[*#:;]+[ \t]*", re.MULTILINE)
@@ -74,8 +73,8 @@ def _parameter(written: str) -> tuple[str | None, str]:
 def _rows(table: str) -> Iterator[str]:
     """Of a table without its braces; the first line holds its attributes."""
     for row in _ROW.split(table.partition("\n")[2]):
-        cells = (" ".join(cell.split()) for line in _INSIDE_CELL.sub(" ", row).split("\n") for cell in _cells(line))
-        if shown := " | ".join(filter(None, cells)):
+        texts = (" ".join(cell.split()) for line in _INSIDE_CELL.sub(" ", row).split("\n") for cell in _cells(line))
+        if shown := " | ".join(filter(None, texts)):
             yield shown
 
 
@@ -84,6 +83,4 @@ def _cells(line: str) -> Iterator[str]:
     if not line.startswith(("|", "!")):
         yield line
         return
-    for cell in line[1:].removeprefix("+").replace("!!" if line[0] == "!" else "||", "||").split("||"):
-        attributes, bar, content = cell.partition("|")
-        yield content if bar else attributes
+    yield from cells(line[1:].removeprefix("+"), line[0] == "!")

@@ -45,6 +45,12 @@ def link(style: Style, title: str, text: str | None) -> str:
     return text.strip() or re.sub(r"\s*\(.*\)$|,.*", "", rest or title)  # the "pipe trick"
 
 
+def cells(line: str, is_heading: bool) -> list[str]:
+    """Of a line of a table behind its first sign; what an author wrote about a cell's looks is left out."""
+    written = line.replace("!!", "||").split("||") if is_heading else line.split("||")
+    return [cell.partition("|")[2] if "|" in cell else cell for cell in written]
+
+
 def template(name: str, parameters: Iterable[tuple[str | None, str]]) -> str:
     """`parameters`: keys (None where none is written) and rendered values; asked for only if the template is shown."""
     render = handler(template_name(name))

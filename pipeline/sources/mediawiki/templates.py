@@ -277,6 +277,8 @@ BY_NAME = _table(
     ("mdash | em dash | md", _constant("—")),
     ("nbsp | space | spaces | thinsp | thin space | hair space | hairsp | dot", _constant(" ")),
     ("middot | · | bullet", _constant(" · ")),
+    ("eqm", _constant("⇌")),
+    ("us patent | patent us", _around("U.S. patent ")),
     ("dagger", _constant("†")),
     ("double dagger", _constant("‡")),
     ("number sign | hash-tag", _constant("#")),

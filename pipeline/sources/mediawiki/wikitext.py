@@ -29,7 +29,7 @@ from mwparserfromhell.wikicode import Wikicode
 
 from pipeline.sources.mediawiki.balance import HOLE, balance, restore
 from pipeline.sources.mediawiki.flat import flatten
-from pipeline.sources.mediawiki.nodes import MARKS, Style, link, template
+from pipeline.sources.mediawiki.nodes import MARKS, Style, cells, link, template
 from pipeline.sources.mediawiki.templates import handler
 
 # sections that hold links, not prose; English, as the other rules of `clean` are
@@ -69,7 +69,7 @@ class Rendered:
 def to_text(wikitext: str, style: Style = _DEFAULT) -> Rendered:
     """Bold and italics are handled here, not by the parser: unbalanced quotes would make it try every way to pair."""
     balanced = balance(wikitext, _is_wanted, style.tables == "lines", style.math == "source")
-    is_flat = num_nodes(balanced.wikitext) > MAX_NODES
+    is_flat = len(balanced.wikitext) > MAX_NODES and num_nodes(balanced.wikitext) > MAX_NODES  # counting is not free
     raw = flatten(balanced.wikitext, style) if is_flat else _parsed(balanced.wikitext, style)
     return Rendered(restore(_tidy(raw)), Counter(balanced.dropped), is_flat)
 
@@ -114,12 +114,18 @@ class _Renderer:
         if name in ("li", "dt", "dd"):
             return MARKS[str(tag.wiki_markup)]
         if name in ("td", "th"):
-            return " ".join(self.code(tag.contents).split()) + "\x04"
+            return "".join(" ".join(text.split()) + "\x04" for text in self.cells(tag))
         inside = self.code(tag.contents)
         if name in ("tr", "table"):
             rows = (" | ".join(filter(None, line.split("\x04"))) for line in inside.split("\n"))
             return "\n" + "\n".join(filter(None, rows)) + "\n"
         return f"\n\n{inside}" if name == "hr" else inside
+
+    def cells(self, tag: Tag) -> list[str]:
+        """One; or more, as the parser sees no end of a cell that has attributes, and takes a caption for a cell."""
+        inside = self.code(tag.contents)
+        first, *others = cells("|" + inside, str(tag.tag) == "th")
+        return [first if tag.attributes else first.removeprefix("+"), *others]
 
     def parameters(self, template: Template) -> Iterator[tuple[str | None, str]]:
         """Every one is rendered once, or nested templates would take exponential time."""
