@@ -32,7 +32,6 @@ def index_of(dump: Path) -> Path | None:
 
 class Index:
     def __init__(self, path: Path, dump_bytes: int) -> None:
-        self.path = path
         self._pieces = _pieces(path, READ_BYTES + MAX_GROWTH * dump_bytes)
         self._lines, self._last = b"", -1
 
