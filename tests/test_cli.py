@@ -84,6 +84,12 @@ def test_bad_prepare_settings(tmp_path: Path, setting: str, message: str) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_a_typo_is_said_before_what_it_left_out(sample: Path, tmp_path: Path) -> None:
+    said = mistake(*prepare(f"inptu={sample}", out=tmp_path / "out")).splitlines()
+    assert "inptu: unknown key; did you mean 'input'?" in said[0]
+    assert "input: required, but not given" in said[1]
+
+
 def test_empty_corpus(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     said = mistake(*prepare(f"input={tmp_path / 'corpus'}", out=tmp_path / "out"))
