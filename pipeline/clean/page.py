@@ -67,7 +67,7 @@ def settings_table(model: type[PluginConfig]) -> Iterator[str]:
     fields = {key: field for key, field in model.model_fields.items() if key != "name"}
     if not fields:
         return
-    yield from ("| setting | default | |", "|---|---|---|")
+    yield from ("| setting | default | what it does |", "|---|---|---|")
     for key, field in fields.items():
         default = json.dumps(field.get_default(call_default_factory=True), default=str)
         yield f"| `{key}` | `{default}` | {' '.join((field.description or '').split())} |"

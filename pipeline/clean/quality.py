@@ -41,14 +41,31 @@ class Config(PluginConfig):
 
     name: str = "quality"
     min_words: int = Field(50, ge=0)
+    """Fewer words that are more than punctuation drop a document; Gopher's bound."""
+
     max_words: int | None = Field(100_000, ge=1)
+    """More of them drop it, null: no limit; Gopher's bound."""
+
     min_word_length: float = 3
+    """Least mean length of those words, in characters; Gopher's bound."""
+
     max_word_length: float = 10
+    """Largest mean length of those words, in characters; Gopher's bound."""
+
     max_symbols: float = 0.1
+    """Most "#" for each word, and most ellipses for each word; Gopher's bound."""
+
     max_bullet_lines: float = 0.9
+    """Largest share of the lines, 0 to 1, that begin with a bullet; Gopher's bound."""
+
     max_ellipsis_lines: float = 0.3
+    """Largest share of the lines, 0 to 1, that end in an ellipsis; Gopher's bound."""
+
     min_alpha_words: float = 0.8
+    """Least share of the words, 0 to 1, that hold a letter; Gopher's bound."""
+
     min_stop_words: int = 2
+    """Least number of different words of STOP_WORDS; Gopher's bound."""
 
     marks_are_words: bool = False
     """For the shares of symbols and of words with a letter, count marks ("(", ",", "-") and parts ("don", "'t") as

@@ -32,13 +32,22 @@ class Config(PluginConfig):
 
     name: str = "repetition"
     max_dup_paragraphs: float = 0.30
+    """Largest share of the paragraphs, 0 to 1, that occurred before; Gopher's table A1."""
+
     max_dup_paragraph_chars: float = 0.20
+    """Largest share of the characters, 0 to 1, in such paragraphs; Gopher's table A1."""
+
     max_dup_lines: float = 0.30
+    """Largest share of the lines, 0 to 1, that occurred before; Gopher's table A1."""
+
     max_dup_line_chars: float = 0.20
+    """Largest share of the characters, 0 to 1, in such lines; Gopher's table A1."""
+
     max_top_ngrams: dict[int, float] = Field({2: 0.20, 3: 0.18, 4: 0.16})
-    """Size of the n-gram: largest share of the characters in the most frequent one."""
+    """Size of the n-gram: largest share of the characters, 0 to 1, in the most frequent one; Gopher's table A1."""
+
     max_dup_ngrams: dict[int, float] = Field({5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10})
-    """Size of the n-gram: largest share of the characters in repeated ones."""
+    """Size of the n-gram: largest share of the characters, 0 to 1, in repeated ones; Gopher's table A1."""
 
 
 def build(config: Config) -> Filter:

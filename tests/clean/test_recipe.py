@@ -125,6 +125,15 @@ def test_the_page_is_what_the_code_says() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.write()
 
 
+def test_every_setting_is_explained() -> None:
+    """By the docstring of its field, so that no cell of the page is empty."""
+    for name in plugins.names(page.PACKAGE):
+        for key, field in plugins.load(page.PACKAGE, name).Config.model_fields.items():
+            assert field.description, f"{name}.{key}"
+    rows = [line for line in page.write().splitlines() if line.startswith("|")]
+    assert not [row for row in rows if any(not cell.strip() for cell in row.strip("|").split("|"))]
+
+
 def test_every_reason_in_the_code_is_on_the_page() -> None:
     filters = {name: plugins.load("pipeline.clean", name) for name in plugins.names("pipeline.clean")}
     listed = set(page.reasons({name: module.__doc__ or "" for name, module in filters.items()}))
