@@ -15,8 +15,8 @@
 | reason           | detail     | dropped when |
 |------------------|------------|--------------|
 | c4_long          | characters | longer than `max_chars` |
-| c4_lorem_ipsum   |            | a line that stays says "lorem ipsum", in any case |
-| c4_curly_bracket |            | a line that stays holds "{" |
+| c4_lorem_ipsum   | -          | a line that stays says "lorem ipsum", in any case |
+| c4_curly_bracket | -          | a line that stays holds "{" |
 | c4_few_sentences | how many   | fewer than `min_sentences` in the lines that stay |
 
 | edit | when |
@@ -25,7 +25,7 @@
 
 Source: Raffel et al. 2020, JMLR 21 (140), section 2.2. `c4` is the paper with what its code (tfds `c4_utils.py`) adds,
 as datatrove 0.10's `C4QualityFilter` has it (a test runs both on the same sentences); `dclm` is DCLM's `c4.yaml`. What
-else C4 is lies elsewhere: English at 0.99 in `language`, the list of bad words in `blocklist`, repeated lines in dedup.
+else C4 is lies elsewhere: English in `language`, the list of bad words in `blocklist`, repeated lines in dedup.
 """
 
 import re
