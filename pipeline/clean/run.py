@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from pipeline.clean.survey import PACKAGE, Surveys, build_filters, inputs, take
+from pipeline.clean.survey import PACKAGE, Surveys, build_filters, inputs, require_as_read, take
 from pipeline.clean.verdict import Filter, decide
 from pipeline.clean.words import SPLITTER
 from pipeline.core.config import Config
@@ -68,13 +68,14 @@ def pin_of(filters: Sequence[PluginConfig]) -> str:
 def run(config: CleanConfig, documents: Path, root: Path, workers: Workers) -> Path:
     """The finished folder of the stage; `documents` is the finished folder of the stage before."""
     section = config.model_dump(mode="json", include={"filters"})
-    section |= {"splitter": SPLITTER, "inputs": inputs(config.filters)}
+    read = inputs(config.filters)
+    section |= {"splitter": SPLITTER, "inputs": read}
     files = committed_files(documents, DOCUMENTS_FILE)
 
     def body(folder: Path) -> dict[str, Any]:
-        surveys = take(config.filters, files, folder / SCRATCH, workers)
+        surveys = take(config.filters, files, folder / SCRATCH, workers, read)
         splits = [
-            Split(path.name.removesuffix(DOCUMENTS_FILE), (config, path, surveys), path.stat().st_size)
+            Split(path.name.removesuffix(DOCUMENTS_FILE), (config, path, surveys, read), path.stat().st_size)
             for path in files
         ]
         return tally(STAGE, folder, workers.map(clean_split, splits, folder, label=STAGE))
@@ -82,10 +83,11 @@ def run(config: CleanConfig, documents: Path, root: Path, workers: Workers) -> P
     return run_stage(STAGE, VERSION, section, [documents], root, body)
 
 
-def clean_split(task: tuple[CleanConfig, Path, Surveys], folder: Path) -> Counts:
+def clean_split(task: tuple[CleanConfig, Path, Surveys, dict[str, str]], folder: Path) -> Counts:
     """Runs in the worker."""
-    config, path, surveys = task
+    config, path, surveys, read = task
     filters = build(config, surveys)
+    require_as_read(config.filters, read)
     with DocumentWriter(folder, STAGE) as writer:
         for document in read_documents(path):
             judge(document, filters, writer)

@@ -8,9 +8,9 @@ given. Surveys lie in the stage's scratch folder and are resumed split by split,
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.clean.verdict import Filter, decide
+from pipeline.core.errors import UserError
 from pipeline.core.manifest import committed_files
 from pipeline.core.plugins import PluginConfig, load
 from pipeline.core.schema import Document
@@ -31,14 +31,15 @@ def build_filters(sections: Sequence[PluginConfig], surveys: Surveys) -> list[Fi
     ]
 
 
-def take(sections: Sequence[PluginConfig], files: Sequence[Path], scratch: Path, workers: Workers) -> Surveys:
-    """All surveys, each over what the filters before it leave."""
+def take(sections: Sequence[PluginConfig], files: Sequence[Path], scratch: Path, workers: Workers,
+         read: Mapping[str, str]) -> Surveys:  # fmt: skip
+    """All surveys, each over what the filters before it leave; `read`: what `inputs` said."""
     surveys: dict[int, Path] = {}
     for position, section in enumerate(sections):
         plugin = load(PACKAGE, section.name)
         if hasattr(plugin, "survey"):
             out = scratch / f"{position}-{section.name}"
-            tasks = [SurveyTask(tuple(sections[: position + 1]), dict(surveys), path) for path in files]
+            tasks = [SurveyTask(tuple(sections[: position + 1]), dict(surveys), path, read) for path in files]
             splits = [Split(task.path.name.removesuffix(DOCUMENTS_FILE), task, task.path.stat().st_size)
                       for task in tasks]  # fmt: skip
             workers.map(survey_split, splits, out, label=f"clean: {section.name}")
@@ -66,12 +67,15 @@ class SurveyTask:
     """The filter that surveys is the last one."""
     surveys: Surveys
     path: Path
+    read: Mapping[str, str]
 
 
 def survey_split(task: SurveyTask, folder: Path) -> Counts:
     """Runs in the worker."""
     *before, section = task.sections
-    documents = reaching(read_documents(task.path), build_filters(before, task.surveys))
+    filters = build_filters(before, task.surveys)
+    require_as_read(before, task.read)
+    documents = reaching(read_documents(task.path), filters)
     load(PACKAGE, section.name).survey(section, documents, folder / SURVEY)
     return {}
 
@@ -83,11 +87,18 @@ def reaching(documents: Iterable[Document], filters: Sequence[Filter]) -> Iterat
             yield outcome.document
 
 
-def inputs(sections: Sequence[PluginConfig]) -> dict[str, Any]:
+def inputs(sections: Sequence[PluginConfig]) -> dict[str, str]:
     """Files that filters read, and their hashes."""
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     for section in sections:
         plugin = load(PACKAGE, section.name)
         if hasattr(plugin, "inputs"):
             found |= plugin.inputs(section)
     return found
+
+
+def require_as_read(sections: Sequence[PluginConfig], read: Mapping[str, str]) -> None:
+    """Raises UserError unless the files of these filters are still those of the fingerprint."""
+    for name, mark in inputs(sections).items():
+        if mark != read[name]:
+            raise UserError(f"{name} changed while the stage ran; run it again when the file is complete")

@@ -3,6 +3,7 @@
 import importlib.metadata  # noqa: F401  (datatrove 0.10 uses it without importing it)
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 import pytest
 
 from pipeline.clean import blocklist, length, site_lines, symbols
-from pipeline.clean.run import CleanConfig, run
+from pipeline.clean.run import CleanConfig, clean_split, run
+from pipeline.clean.survey import SurveyTask, inputs, survey_split
 from pipeline.clean.verdict import Drop, Replace, Verdict
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import Ledger
-from pipeline.core.manifest import read_manifest
+from pipeline.core.manifest import committed_files, read_manifest
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
-from pipeline.core.tables import read_documents
+from pipeline.core.tables import DOCUMENTS_FILE, read_documents
 from tests.dedup.documents import write_stage
 
 TEXT = "The old weir above the town mill was opened again on Friday."
@@ -155,6 +157,19 @@ def test_an_edited_list_is_another_stage(lists: Path, workers: Workers, tmp_path
     second = run(config, documents, tmp_path, workers)
     assert second != first
     assert [fate.reason for fate in Ledger({"clean": second}).fates()] == ["", "blocklist_words"]
+
+
+def test_a_list_that_changes_under_the_workers_is_an_error(lists: Path, tmp_path: Path) -> None:
+    """Between the driver, which fingerprints the list, and the worker, which reads it."""
+    documents = sources(tmp_path, [document("A weir.")])
+    (path,) = committed_files(documents, DOCUMENTS_FILE)
+    config = CleanConfig.model_validate({"filters": [{"name": "blocklist", "words": [f"{lists}/hard.txt"]}]})
+    read = inputs(config.filters)
+    (lists / "hard.txt").write_text("casino\nweir\n")
+    survey = SurveyTask((*config.filters, site_lines.Config()), {}, path, read)
+    for work in (partial(clean_split, (config, path, {}, read)), partial(survey_split, survey)):
+        with pytest.raises(UserError, match=r"hard\.txt changed while the stage ran; run it again"):
+            work(tmp_path)
 
 
 @pytest.mark.real
