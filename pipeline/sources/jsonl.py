@@ -1,7 +1,8 @@
 """JSON lines, Parquet, Arrow and Hugging Face dataset folders to documents: one record, one document.
 
-JSON lines are plain or packed (gzip, bzip2, xz, zstd). A large plain file is read in byte ranges, a columnar one in row
-groups or record batches. What a file is, its first bytes say.
+JSON lines are plain or packed (gzip, bzip2, xz, zstd), in UTF-8, or with a byte order mark in UTF-16 or UTF-32. A large
+plain UTF-8 file is read in byte ranges, a columnar one in row groups or record batches. What a file is, its first bytes
+say. Offsets in a packed or UTF-16 file are those of the UTF-8 that comes out.
 
 | reason    | kind    | when |
 |-----------|---------|------|

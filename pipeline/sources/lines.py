@@ -5,6 +5,7 @@ bounded by MAX_LINE_BYTES: of a longer line the beginning is kept and the rest i
 """
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -27,7 +28,7 @@ class Line(NamedTuple):
 
 
 def compression_of(path: Path) -> str:
-    """How the file is packed, by its first bytes; "" for plain."""
+    """How the file is packed, or written in another Unicode form than UTF-8, by its first bytes; "" for plain."""
     with open(path, "rb") as file:
         magic = file.read(6)
     return next((name for start, name in _MAGIC.items() if magic.startswith(start)), "")
@@ -69,7 +70,39 @@ def _open_zstd(path: Path) -> IO[bytes]:
     return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")))
 
 
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+class _Recoded(io.RawIOBase):
+    """UTF-16 or UTF-32 with a byte order mark, as UTF-8; half a surrogate pair stays one, for the JSON reader."""
+
+    def __init__(self, path: Path, charset: str) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115  (closed with this stream)
+        self._decoder = codecs.getincrementaldecoder(charset)("surrogatepass")
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left and (piece := self._file.read(PIECE_BYTES)):
+            self._left = self._decoder.decode(piece).encode("utf-8", "surrogatepass")
+        if not self._left:
+            self._decoder.decode(b"", final=True)  # raises where the file ends inside a character
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _open_recoded(charset: str) -> Callable[[Path], IO[bytes]]:
+    return lambda path: io.BufferedReader(_Recoded(path, charset), PIECE_BYTES)
+
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd",
+          codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",  # before UTF-16: one begins with the other
+          codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
 _OPEN: dict[str, Callable[[Path], Any]] = {
     "gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open, "zstd": _open_zstd,
+    "utf-16": _open_recoded("utf-16"), "utf-32": _open_recoded("utf-32"),
 }  # fmt: skip

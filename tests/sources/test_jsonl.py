@@ -58,6 +58,25 @@ def test_a_broken_line_is_one_error(suffix: str, tmp_path: Path) -> None:
     assert documents["5"].origin == (f"a.jsonl{suffix}:0+{offset}" if suffix else f"a.jsonl:{offset}")
 
 
+@pytest.mark.parametrize("charset", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_another_unicode_form_is_known_by_its_byte_order_mark(
+    charset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces that cut characters; lines end at "\\n" alone."""
+    monkeypatch.setattr(lines, "PIECE_BYTES", 7)
+    monkeypatch.setattr(jsonl, "SPLIT_BYTES", 50)
+    texts = ["é 🖕", "line\u2028separator \u0a0a", "half \ud83d", "end"]
+    raw = "\ufeff" + "\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in texts)
+    (tmp_path / "a.jsonl").write_bytes(raw.encode(charset, "surrogatepass"))
+    documents, rejected = read_all("jsonl", tmp_path)
+    assert [document.text for document in documents.values()] == texts
+    assert not rejected
+    (tmp_path / "a.jsonl").write_bytes(raw.encode(charset, "surrogatepass")[:-1])
+    documents, rejected = read_all("jsonl", tmp_path)
+    assert [document.text for document in documents.values()] == texts[:-1]
+    assert reasons(rejected)[-1] == "error:damaged"
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
 def test_a_truncated_file_keeps_what_came_before(suffix: str, tmp_path: Path) -> None:
     data = b"".join(json.dumps({"text": f"document {n} {hash_of(n)}"}).encode() + b"\n" for n in range(11_000))
