@@ -87,6 +87,7 @@ CC_NEWS: list[Case] = [
     ("truncated.warc", b"".join(RECORDS)[:-300], 39, 1),
     ("longer.warc", RECORDS[0] + response(WEB, "http://a.example/long", excess=5000), 1, 1),
     ("http-length.warc", response(WEB, "http://a.example/length", "Content-Length: 99999999") + RECORDS[0], 2, 0),
+    ("http-short.warc", response(WEB, "http://a.example/length", "Content-Length: 3") + RECORDS[0], 2, 0),
     ("nul.warc", response(WEB.replace(b"cold", b"co\0ld"), "http://a.example/nul") + RECORDS[0], 2, 0),
     ("utf-16.warc", response(WEB.decode().encode("utf-16"), "http://a.example/utf-16") + RECORDS[0], 2, 0),
     ("mixed.warc", response(WEB + "é".encode() + b"\xe9", "http://a.example/mixed") + RECORDS[0], 2, 0),
@@ -254,13 +255,25 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
         read_split(split.task, tmp_path / "out")
 
 
-def test_a_file_that_changes_after_its_first_record_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(LINE * 5)
-    section = config("jsonl", "a.jsonl")
+@pytest.mark.parametrize(
+    ("name", "file", "data"),
+    [
+        ("jsonl", "a.jsonl", LINE * 5),
+        ("jsonl", "a.parquet", parquet()),
+        ("wikipedia", "a.xml", dump(*PAGES)),
+        ("cc_news", "a.warc", b"".join(RECORDS)),
+        ("bookcorpus", "a.zip", zipped({f"{number}.txt": STORY.encode() for number in range(5)})),
+    ],
+)
+def test_a_file_that_changes_after_its_first_record_is_noticed(
+    name: str, file: str, data: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_bytes(data)
+    section = config(name, file)
     (split,) = _splits(section, find_files(section, tmp_path))
     records = _read(section, split.task[1][0], tmp_path)
     next(records)
-    change(tmp_path / "a.jsonl")
+    change(tmp_path / file)
     with pytest.raises(UserError, match="changed while it was read"):
         list(records)
 
