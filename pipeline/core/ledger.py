@@ -11,8 +11,8 @@ last stage that saw it: dropped there, or kept to the end.
     .select  .query      any other question, in SQL
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -47,6 +47,9 @@ class Entry:
     detail: str
     num_bytes: int
     file: str  # the ledger file that says so
+
+
+_ENTRY = ", ".join(field.name for field in fields(Entry))
 
 
 @dataclass(frozen=True)
@@ -102,15 +105,14 @@ class Ledger:
 
     def __init__(self, stages: Mapping[str, Path]) -> None:
         files = {name: committed_files(folder, LEDGER_FILES) for name, folder in stages.items()}
-        self.stages = tuple(name for name, found in files.items() if found)
+        self._files = {name: found for name, found in files.items() if found}
+        self.stages = tuple(self._files)
         if not self.stages:
             raise ArtifactError(f"no ledger (*{LEDGER_FILES}) in {', '.join(map(str, stages.values()))}")
         documents = committed_files(stages[self.stages[0]], DOCUMENTS_FILE)
         self.has_documents = bool(documents)
         self._database = duckdb.connect()
-        parts = [f"SELECT *, {number} AS stage_number FROM read_parquet({_listed(files[name])}, filename = 'file')"
-                 for number, name in enumerate(self.stages)]  # fmt: skip
-        self.query(f"CREATE VIEW ledger AS {' UNION ALL '.join(parts)}")
+        self.query(f"CREATE VIEW ledger AS {_union(list(self._files.values()))}")
         if documents:
             self.query(f"CREATE VIEW documents AS SELECT * FROM read_parquet({_listed(documents)})")
 
@@ -127,8 +129,12 @@ class Ledger:
         return cls({folder.name.rpartition("-")[0] or folder.name: folder})
 
     def entries(self, *ids: bytes) -> list[Entry]:
-        """The lives of documents, stage by stage."""
-        return self.select(f"WHERE {AMONG} ORDER BY stage_number, verdict, doc_id", ids)
+        """The lives of documents, stage by stage. A split has one name in all stages: the first one says which files
+        to open of the others."""
+        found = self.query(f"SELECT DISTINCT file FROM ledger WHERE stage_number = 0 AND {AMONG}", ids)
+        names = {Path(file).name for (file,) in found}
+        files = {str(path) for paths in self._files.values() for path in paths if path.name in names}
+        return self._select_in(files, f"WHERE {AMONG} ORDER BY stage_number, verdict, doc_id", ids)
 
     def document(self, entry: Entry) -> Document | None:
         """As it left the stage; None where it was dropped, or where the stage writes no documents."""
@@ -161,13 +167,19 @@ class Ledger:
 
     def drawn_by(self, reason: str, source: str | None, num: int, seed: int) -> list[Entry]:
         """A random sample of what the rule `reason` dropped or edited; the same seed draws the same."""
-        rule = "verdict <> 'kept' AND list_contains(split(reason, '+'), $3)"
-        return self.select(f"WHERE {rule} AND source = coalesce($4, source) {_DRAW}", _start(seed), num, reason, source)
+        rule = "verdict <> 'kept' AND list_contains(split(reason, '+'), $3) AND source = coalesce($4, source)"
+        return self._draw(rule, _start(seed), num, reason, source)
 
     def kept_in(self, stage: str, source: str, num: int, seed: int) -> list[Entry]:
         """A random sample of what a stage kept of a source."""
-        kept = f"{self.within(stage)} AND verdict <> 'dropped'"
-        return self.select(f"WHERE {kept} AND source = $3 {_DRAW}", _start(seed), num, source)
+        kept = f"{self.within(stage)} AND verdict <> 'dropped' AND source = $3"
+        return self._draw(kept, _start(seed), num, source)
+
+    def _draw(self, condition: str, *values: Any) -> list[Entry]:
+        """The ids say which files hold the draw; the other columns are read of these alone."""
+        drawn = f"WHERE {condition} {_DRAW}"
+        files = {file for (file,) in self.query(f"SELECT file FROM ledger {drawn}", *values)}
+        return self._select_in(files, drawn, *values)
 
     def within(self, stage: str) -> str:
         """The condition for rows of one stage; the files of the others are not even opened."""
@@ -175,8 +187,14 @@ class Ledger:
 
     def select(self, rest: str, *values: Any) -> list[Entry]:
         """`SELECT ... FROM ledger` and `rest`; its columns are those of LEDGER, `stage_number` and `file`."""
-        columns = "doc_id, source, key, origin, stage, verdict, kind, reason, detail, num_bytes, file"
-        return [Entry(*row) for row in self.query(f"SELECT {columns} FROM ledger {rest}", *values)]
+        return [Entry(*row) for row in self.query(f"SELECT {_ENTRY} FROM ledger {rest}", *values)]
+
+    def _select_in(self, files: Set[str], rest: str, *values: Any) -> list[Entry]:
+        """`select` from these files of the ledger."""
+        if not files:
+            return []
+        some = _union([[path for path in paths if str(path) in files] for paths in self._files.values()])
+        return [Entry(*row) for row in self.query(f"SELECT {_ENTRY} FROM ({some}) {rest}", *values)]
 
     def query(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Any SQL over the views `ledger` and `documents` (what the first stage wrote, if it wrote any)."""
@@ -185,6 +203,14 @@ class Ledger:
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             first = str(error).splitlines()[0]
             raise ArtifactError(f"the ledger cannot be read ({first}); `penstock verify` names damaged files") from None
+
+
+def _union(stages: Sequence[Sequence[Path]]) -> str:
+    """In SQL, the rows of these ledger files, by stage."""
+    return " UNION ALL ".join(
+        f"SELECT *, {number} AS stage_number FROM read_parquet({_listed(files)}, filename = 'file')"
+        for number, files in enumerate(stages) if files
+    )  # fmt: skip
 
 
 def _listed(paths: Sequence[Path]) -> str:
