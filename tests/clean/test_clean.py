@@ -82,7 +82,7 @@ def folders(sample: Path, workers: Workers, tmp_path_factory: pytest.TempPathFac
 
 def test_splits_are_cleaned_to_the_same_bytes_again(folders: dict[str, Path], tmp_path: Path) -> None:
     path = folders["sources"] / "cc_news-00000.documents.parquet"
-    clean_split((CleanConfig(), path, {}), tmp_path)
+    clean_split((CleanConfig(), path, {}, {}), tmp_path)
     for name in ("documents.parquet", "ledger.parquet"):
         assert (tmp_path / name).read_bytes() == (folders["clean"] / f"cc_news-00000.{name}").read_bytes()
 
