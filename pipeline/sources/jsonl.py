@@ -9,7 +9,7 @@ say. Offsets in a packed or UTF-16 file are those of the UTF-8 that comes out.
 | no_text   | quality | the text field is empty |
 | not_data  | quality | a file of a dataset folder that holds no rows of it: its description, a cache |
 | malformed | error   | the record is not JSON, not an object, not UTF-8, or its text field is no string |
-| too_large | error   | the line is longer than MAX_LINE_BYTES |
+| too_large | error   | the line is longer than MAX_LINE_BYTES, or its text than MAX_TEXT_BYTES |
 | damaged   | error   | the packed stream, the Parquet or the Arrow file cannot be read (further) |
 """
 
@@ -34,6 +34,8 @@ from pipeline.sources.base import (
 )
 from pipeline.sources.columns import form_of, is_data, read_batches, unit_sizes
 from pipeline.sources.lines import DAMAGE, Line, compression_of, open_lines, read_lines
+
+MAX_TEXT_BYTES = 32 << 20  # the splitter's arrays of a longer text take a worker beyond 1 GiB
 
 
 class Config(SourceConfig):
@@ -171,6 +173,8 @@ def _to_document(config: Config, key: str, origin: str, record: dict[str, Any], 
         return broken(config, key, raw, "malformed", f"'{config.text_field}' is a {type(text).__name__}, not a string")
     if not text or not text.strip():
         return reject(config, key, raw, "no_text")
+    if len(text) > MAX_TEXT_BYTES // 4 and (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_TEXT_BYTES:
+        return broken(config, key, raw, "too_large", f"{size} bytes of text, {MAX_TEXT_BYTES} are read")
     return Document(
         document_id(config.source, key, raw), config.source, key, origin, text,
         url=said(config.url_field), title=said(config.title_field), date=said(config.date_field),

@@ -117,6 +117,17 @@ def test_a_line_longer_than_a_range_is_read_by_the_range_in_which_it_begins(
     assert [(record.reason, record.detail) for record in rejected] == [("too_large", "5013 bytes")]
 
 
+def test_a_text_too_large_for_the_splitter_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "MAX_TEXT_BYTES", 100)
+    texts = ["a" * 100, "b" * 101, "é" * 50, "é" * 51]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    pq.write_table(pa.table({"text": texts}), tmp_path / "b.parquet")
+    documents, rejected = read_all("jsonl", tmp_path)
+    assert [document.text for document in documents.values()] == [texts[0], texts[2]] * 2
+    details = ["101 bytes of text, 100 are read", "102 bytes of text, 100 are read"]
+    assert [(record.reason, record.detail) for record in rejected] == [("too_large", said) for said in details * 2]
+
+
 def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1000)
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "' + b"x" * 5000 + b'"}\n' + LINES[0])
