@@ -7,7 +7,8 @@ A worker copies a file to its scratch, reads the copy as it would any file, and 
 them and open them twice, which a stream cannot do. So a remote file is one split, and the disk has to hold one of them
 for each worker; of a dump of 20 GB `penstock fetch` makes a local file that all workers share.
 
-Options and keys come from fsspec's own configuration and environment (FSSPEC_S3_ANON=true): no secret enters a config.
+Options and keys come from fsspec's own configuration and environment (FSSPEC_S3_ANON=true): no secret enters a config,
+and a URL with one is refused, as URLs are in ledgers, manifests and logs.
 """
 
 import errno
@@ -33,6 +34,10 @@ def is_url(name: str | Path) -> bool:
 def find(source: str, input: str | Path, pattern: str) -> Iterator[InputFile]:
     """The files that a pattern names, in no order; raises UserError when they cannot be listed."""
     whole = pattern if is_url(pattern) else f"{str(input).rstrip('/')}/{pattern}"
+    if "@" in whole.partition("://")[2].partition("/")[0]:
+        raise UserError(
+            f"source {source}: a URL holds a name or a key before its @; give it to fsspec in its environment"
+        )
     system, path = _system(whole)
     try:
         found = _listed(system, path)

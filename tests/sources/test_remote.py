@@ -123,6 +123,14 @@ def test_urls_that_lead_nowhere(server: Server) -> None:
             find_files(source(pattern), url)
 
 
+@pytest.mark.parametrize("input", ["s3://KEY:hidden@bucket/corpus", "http://anna:hidden@127.0.0.1:9/corpus"])
+def test_a_key_in_a_url_is_refused_and_said_nowhere(input: str, tmp_path: Path) -> None:
+    for given, path in ((input, "*.jsonl"), (tmp_path, f"{input}/*.jsonl")):
+        with pytest.raises(UserError, match="a URL holds a name or a key before its @") as caught:
+            list(find_files(source(path), given))
+        assert "hidden" not in str(caught.value)
+
+
 def test_the_config_tells_a_folder_from_a_url() -> None:
     given = ("s3://bucket/corpus", "build/raw")
     assert [PrepareConfig(input=name, sources=["jsonl"]).input for name in given] == [given[0], Path(given[1])]
