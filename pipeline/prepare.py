@@ -25,6 +25,7 @@ from pipeline.core.files import LOCK, checksum, exclusive, write_json
 from pipeline.core.ledger import Flow, Ledger
 from pipeline.core.manifest import (
     MANIFEST,
+    STAGE_FOLDER,
     Manifest,
     committed_files,
     fingerprint,
@@ -120,7 +121,7 @@ def _refuse_others(out: Path) -> None:
     if (out / MANIFEST).exists() and read_manifest(out).stage != "prepare":
         raise UserError(f"--out {out} is the output of '{read_manifest(out).stage}'; name another folder")
     names = sorted(path.name for path in out.iterdir()) if out.exists() else []
-    if names and not {LOCK, MANIFEST} & {*names}:
+    if names and not any(name in (LOCK, MANIFEST) or STAGE_FOLDER.search(name) for name in names):
         raise UserError(f"--out {out} has other files in it ({names[0]}); name a new folder, or that of a prepare")
 
 

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 SCRATCH = "scratch"  # sub-folder of a stage for intermediate files; gone when the stage is done
 FORMAT = 1
-_STAGE_FOLDER = re.compile(r"^\w+-[0-9a-f]{12}$")  # as `run_stage` names them
+STAGE_FOLDER = re.compile(r"^\w+-[0-9a-f]{12}$")  # as `run_stage` names them
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def unused_folders(data: Path) -> list[Path]:
     """Stage folders in a finished prepare folder that are of other settings than the last run's: they may go."""
     used = set(stage_folders(data).values())
     return sorted(
-        path for path in data.iterdir() if _STAGE_FOLDER.search(path.name) and path.is_dir() and path not in used
+        path for path in data.iterdir() if STAGE_FOLDER.search(path.name) and path.is_dir() and path not in used
     )
 
 
