@@ -15,9 +15,11 @@ NOT_OF_TEXT = ("undefined", "unicode-escape", "raw-unicode-escape", "idna", "pun
 
 
 def decode(raw: bytes, declared: str = "", html: bool = False) -> tuple[str, str]:
-    """(text, charset): by BOM, as UTF-8, as declared (in `html` also by <meta>), as detected, else Windows-1252.
+    """(text, charset): by BOM, as UTF-8, as declared (in `html` also by <meta>), as detected, else Windows-1252;
+    "damaged" where some bytes are of no charset and became U+FFFD.
 
     UTF-8 comes before what was declared: text that is valid UTF-8 and not ASCII is UTF-8, whatever its header says.
+    So is what is UTF-8 but for a few bytes: nearly any byte is valid Windows-1252, which would garble all the others.
     """
     for mark, charset in BOMS:
         if raw.startswith(mark):
@@ -25,7 +27,9 @@ def decode(raw: bytes, declared: str = "", html: bool = False) -> tuple[str, str
     try:
         return raw.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
-        pass
+        text = raw.decode("utf-8", "replace")
+    if _is_utf8(text):
+        return text, "damaged"
     # as for browsers, Latin-1 means Windows-1252
     for guess in (_known(declared), detect_encoding(raw, from_html_meta=html), "cp1252"):
         if guess:
@@ -33,7 +37,7 @@ def decode(raw: bytes, declared: str = "", html: bool = False) -> tuple[str, str
                 return raw.decode(guess), guess
             except (UnicodeError, LookupError):  # LookupError: a codec that is not of text, base64
                 continue
-    return raw.decode("utf-8" if _mostly_utf8(raw) else "cp1252", "replace"), "damaged"
+    return raw.decode("cp1252", "replace"), "damaged"
 
 
 def _known(charset: str) -> str:
@@ -46,5 +50,8 @@ def _known(charset: str) -> str:
     return "cp1252" if name in ("iso8859-1", "ascii") else name
 
 
-def _mostly_utf8(raw: bytes) -> bool:
-    return raw[:100_000].decode("utf-8", "replace").count("\ufffd") < 0.001 * len(raw[:100_000])
+def _is_utf8(replaced: str) -> bool:
+    """Whether most that is not ASCII was UTF-8. Of the Declaration of Human Rights in 388 languages and 29 old charsets
+    no text comes to more than 0.84 characters for each U+FFFD."""
+    num_broken = replaced.count("\ufffd")
+    return len(replaced) - len(replaced.encode("ascii", "ignore")) - num_broken > 2 * num_broken
