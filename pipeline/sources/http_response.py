@@ -16,6 +16,7 @@ from fastwarc.stream_io import BrotliReader, ZstdReader
 from pipeline.sources.warc import parse_headers
 
 STEP_BYTES = 256 << 10
+GIVEN_BYTES = 16 << 10  # of a body at a time: zlib copies what is behind the end of a member, and there may be many
 
 _HEAD = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n(.*?)(?:\r?\n\r?\n|\Z)", re.DOTALL)
 _NO_HEADERS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n\r?\n")
@@ -89,16 +90,19 @@ def _decompress(body: bytes, codings: str, max_bytes: int) -> bytes:
 def _inflate(body: bytes, max_bytes: int) -> bytes:
     """gzip (several members too), zlib, or deflate without a header. A stream that was cut gives what there is."""
     text = bytearray()
-    while body and len(text) <= max_bytes:
-        bare = body[:1] != b"\x1f" and (body[0] & 15 != 8 or int.from_bytes(body[:2]) % 31)
+    at = 0
+    while at < len(body) and len(text) <= max_bytes:
+        bare = body[at] != 0x1F and (body[at] & 15 != 8 or int.from_bytes(body[at : at + 2]) % 31)
         stream = zlib.decompressobj(-15 if bare else 47)
         try:
-            text += stream.decompress(body, max_bytes + 1 - len(text))
+            while at < len(body) and not stream.eof and len(text) <= max_bytes:
+                given = body[at : at + GIVEN_BYTES]
+                text += stream.decompress(given, max_bytes + 1 - len(text))
+                at += len(given) - len(stream.unused_data)
         except zlib.error:
             if not text:  # else: garbage behind the stream
                 raise
             break
-        body = stream.unused_data
     return bytes(text)
 
 
