@@ -11,9 +11,11 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit, urlunsplit
 _TRACKING = re.compile(
     r"utm_\w+|fbclid|gclid|gbraid|wbraid|dclid|msclkid|yclid|twclid|igshid|igsh|mc_[ce]id|mkt_tok|ncid|cmpid|ocid|ref_src"
     r"|ref_url|_ga|_gl|at_(?:medium|campaign|custom\d)|s_cid|wt_mc|xtor|__twitter_impression"
-    r"|phpsessid|jsessionid|sid|sessionid|session_id",
+    r"|phpsessid|jsessionid",
     re.IGNORECASE,
 )
+# what numbers a story or an event is short: "?file=article&sid=123"
+_SESSION = re.compile(r"(?:sid|sessionid|session_id)=[\w,.-]{16,}", re.IGNORECASE)
 _SESSION_IN_PATH = re.compile(r";jsessionid=[^/?#]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 _KEPT = "-._~"  # unreserved, beside letters and digits: never encoded
@@ -46,8 +48,11 @@ def page_key(url: str) -> str:
 
 
 def _without_tracking(query: str) -> str:
-    pairs = [pair for pair in query.split("&") if pair and not _TRACKING.fullmatch(pair.partition("=")[0])]
-    return "&".join(_encode(pair, _QUERY) for pair in pairs)
+    return "&".join(
+        _encode(pair, _QUERY)
+        for pair in query.split("&")
+        if pair and not _TRACKING.fullmatch(pair.partition("=")[0]) and not _SESSION.fullmatch(pair)
+    )
 
 
 def _encode(text: str, safe: str) -> str:

@@ -14,6 +14,8 @@ from pipeline.sources.urls import canonical_url, page_key
         ("https://example.com/a/./b/../c/..", "https://example.com/a/"),
         ("https://example.com/a;jsessionid=1A2B?PHPSESSID=0&q=a+b", "https://example.com/a?q=a+b"),
         ("https://example.com/?%C3%A4=ä&utm_source", "https://example.com/?%C3%A4=%C3%A4"),
+        ("https://example.com/?sid=0123456789abcdef0123456789abcdef&id=1", "https://example.com/?id=1"),
+        ("https://example.com/?file=article&sid=123", "https://example.com/?file=article&sid=123"),
         ("https://bücher.example/#!/story/1", "https://xn--bcher-kva.example/#!/story/1"),
         ("http://[2001:db8::1]:80/", "http://[2001:db8::1]/"),
         ("http://user:secret@example.com./", "http://example.com/"),
