@@ -16,7 +16,7 @@ page share: they meet in the dedup stage, where the newest stays.
 | http_404    | quality | any other status than 200, by number |
 | revisit     | quality | the page was as at the capture that the detail names: its text is there |
 | segment     | quality | a part of a record that was written in several |
-| not_html    | quality | the content type is not HTML, or the bytes do not look like it |
+| not_html    | quality | the content type is not HTML, or the bytes do not look like it; a look-up of a name (dns:) |
 | too_large   | quality | the record or the body is larger than MAX_BODY_BYTES |
 | too_deep    | quality | elements are nested more than MAX_DEPTH deep |
 | no_text     | quality | no main text was found |
@@ -51,6 +51,7 @@ _OTHER_KINDS = ("warcinfo", "request", "metadata", "filedesc")  # they hold no p
 _HTML_KINDS = ("text/html", "application/xhtml+xml")
 _HTML = re.compile(rb"<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 _WEB = ("http:", "https:")
+_OTHER_SCHEME = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 class Config(SourceConfig):
@@ -126,6 +127,8 @@ def _read_response(config: Config, record: Record, key: str) -> Document | Rejec
             response = parse_response(raw, MAX_BODY_BYTES)
         except BadBody as error:
             return broken(config, key, raw, "bad_body", f"{error} in {record.origin}")
+        if response is None and _OTHER_SCHEME.match(record.url):  # Heritrix keeps a look-up of every host
+            return reject(config, key, raw, "not_html", kind)
         if response is None:
             return broken(config, key, raw, "not_http", record.origin)
         status, kind, charset, body = response.status, response.content_type, response.charset, response.body

@@ -134,6 +134,20 @@ def test_other_records(tmp_path: Path) -> None:
     assert rejected[0].detail == "http://a.example/1 2026-01-01T00:00:00Z"
 
 
+def test_name_look_ups_are_no_errors(tmp_path: Path) -> None:
+    """Heritrix writes one for every host, in WARC and in ARC: counted as errors they would fail the stage."""
+    answer = b"20140216050221\na.example. 300 IN A 192.0.2.1\n"
+    look_up = record(answer, "dns:a.example").replace(b"application/http; msgtype=response", b"text/dns")
+    (tmp_path / "a.warc").write_bytes(look_up + record(http(PAGE), "http://a.example/1"))
+    (tmp_path / "b.arc").write_bytes(
+        b"filedesc://b.arc 0.0.0.0 20140216050221 text/plain 2\n1\n\n"
+        + b"dns:a.example 192.0.2.2 20140216050221 text/dns %d\n%s\n" % (len(answer), answer)
+    )
+    documents, rejected = read_all("cc_news", tmp_path)
+    assert list(documents) == ["http://a.example/1"]
+    assert [(row.kind, row.reason, row.detail) for row in rejected] == [("quality", "not_html", "text/dns")] * 2
+
+
 def test_hostile_pages_cost_one_row_each(tmp_path: Path) -> None:
     deep = b"<div>" * 20_000 + b"<p>text</p>"
     bomb = gzip.compress(bytes(64 << 20))
