@@ -20,14 +20,15 @@ from pipeline.core.schema import Document
 
 _SHARE = r"(?:share|tweet|pin it|e-?mail|print|facebook|twitter|linkedin|whatsapp|reddit|pinterest|telegram|copy link)"
 RULES = (
-    r"(?:we|this (?:web)?site|our (?:web)?site|by (?:using|continuing|browsing)).{0,60}\bcookies\b.*",
+    r"(?:we|(?:this|our) (?:web)?site)(?: [\w,-]+){0,6} (?:uses?|using|sets?|stores?|places?)\b.{0,40}\bcookies\b.*",
+    r"by (?:using|continuing|browsing)\b.{0,60}\bcookies\b.*",
     r"(?:accept|reject|allow|manage)(?: all)?(?: cookies| preferences)?(?: (?:accept|reject|allow|manage).*)?",
     r"(?:cookie|privacy) (?:policy|settings|notice|preferences)(?:\W.*)?|terms (?:of|and) (?:use|service|conditions)",
     rf"{_SHARE}(?:[ |•·,/&-]+(?:{_SHARE}|this|on|via|to|by|article|story|page|link))*",
-    r"(?:please )?(?:follow|like|find) us(?: on)?\b.*",
+    r"(?:please )?(?:follow|like|find) us(?:(?: on\b|:| @).{0,60})?[.! ]*",
     r"(?:click|tap) here\b.*",
     r"(?:read|see|show|load|view|learn|find out) (?:more|all|full story)\b(?: \w+){0,4}[.…»>→ ]*",
-    r"(?:continue|keep) reading\b.*|(?:scroll|swipe) (?:down|up|to)\b.*",
+    r"continue reading\b.*|keep reading[.…»>→ ]*|(?:scroll|swipe) (?:down|up|to)\b.*",
     r"(?:subscribe|sign (?:up|in|out)|log (?:in|out)|register now|create (?:an )?account)"
     r"(?: (?:now|today|here|free|for free|or (?:register|sign up|log in)|to (?:continue|comment|our .{1,30})))*[.! ]*",
     r"(?:get|receive) (?:our|the|your) .{0,40}\bnewsletter\b.*",
@@ -54,7 +55,8 @@ class Config(PluginConfig):
 
 
 _RULES = re.compile("|".join(f"(?:{rule})" for rule in RULES), re.IGNORECASE)
-_MENU = re.compile(r"[^|›»·]{1,30}(?:\s*[|›»·]\s*[^|›»·]{1,30}){3,}")
+_BETWEEN_ENTRIES = re.compile("[|›»·]")
+MIN_ENTRIES, MAX_ENTRY_CHARS = 4, 30
 _BLANKS = re.compile(r"\n{3,}")
 
 
@@ -78,4 +80,9 @@ def is_boilerplate(line: str, max_words: int = 20) -> bool:
     line = line.strip().removeprefix("- ").strip()
     if not line or line.count(" ") >= max_words:
         return False
-    return bool(_RULES.fullmatch(line) or _MENU.fullmatch(line))
+    return bool(_RULES.fullmatch(line)) or _is_menu(line)
+
+
+def _is_menu(line: str) -> bool:
+    entries = [entry.strip() for entry in _BETWEEN_ENTRIES.split(line)]
+    return len(entries) >= MIN_ENTRIES and all(0 < len(entry) <= MAX_ENTRY_CHARS for entry in entries)
