@@ -99,7 +99,7 @@ def _read_page(config: Config, origin: str, site: Site, span: Span) -> Document 
         page = ElementTree.fromstring(span.data)
     except ElementTree.ParseError as error:
         return broken(config, key, span.data, "malformed", f"{error} in {origin}")
-    namespace = page.findtext("ns", "0")
+    namespace = page.findtext("ns") or site.namespace_of(key)
     if namespace != "0":
         return reject(config, key, span.data, "namespace", namespace)
     revision = page.find("revision")

@@ -452,6 +452,23 @@ def test_a_redirect_of_an_old_dump_is_known_by_its_text(tmp_path: Path) -> None:
     assert (list(documents), reasons(rejected)) == (["Weir & sluice"], ["quality:redirect"])
 
 
+def test_an_old_dump_tells_namespaces_by_the_title_only(tmp_path: Path) -> None:
+    """Before export schema 0.6 pages have no <ns>. The wiki's own names count, a colon alone does not."""
+    names = {1: "Diskussion", 3: "Benutzer Diskussion"}
+    own = '<namespace key="0" />' + "".join(f'<namespace key="{key}">{name}</namespace>' for key, name in names.items())
+    old = HEAD.replace('version="0.11"', 'version="0.3"').replace("<namespaces>", f"<namespaces>{own}")
+    titles = ["Weir", "Diskussion:Weir", "Benutzer Diskussion:A", "Datei:x.jpg", "Weir: a history"]
+    pages = "".join(page(title, "A low barrier.") for title in titles).replace("<ns>0</ns>", "")
+    (tmp_path / "dump.xml").write_text(old + pages + TAIL)
+    documents, rejected = read_all("wikipedia", tmp_path)
+    assert list(documents) == ["Weir", "Weir: a history"]
+    assert [(row.reason, row.detail) for row in rejected] == [
+        ("namespace", "1"),
+        ("namespace", "3"),
+        ("namespace", "6"),
+    ]
+
+
 def test_more_wikitext_than_mediawiki_stores_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dump.xml").write_text(HEAD + page("Big", "x" * (2 << 20) + "y") + PAGES[0] + TAIL)
     documents, rejected = read_all("wikipedia", tmp_path)

@@ -6,6 +6,7 @@ words are facts of MediaWiki's own message files (languages/messages/Messages*.p
 
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.sources.base import InputFile, Range
@@ -55,6 +56,12 @@ class Site:
     base: str  # URL of an article without its title, "" if unknown
     file_names: frozenset[str]  # lower case, spaces as underscores
     has_redirect_elements: bool
+    namespaces: Mapping[str, str]  # name, as in file_names -> number
+
+    def namespace_of(self, title: str) -> str:
+        """For a dump too old to say so page by page: "0" where nothing before a colon names a namespace."""
+        name, colon, _ = title.partition(":")
+        return self.namespaces.get(_as_listed(name), "0") if colon else "0"
 
 
 def read_site(file: InputFile) -> Site:
@@ -63,13 +70,16 @@ def read_site(file: InputFile) -> Site:
     version = re.search(r'<mediawiki[^>]*\bversion="(\d{1,4})\.(\d{1,4})"', text)
     text = text.partition("</siteinfo>")[0] if "</siteinfo>" in text else ""
     base = re.search(r"<base>([^<]*)/[^</]*</base>", text)
-    names = set(FILE_NAMES)
-    for key, name in re.findall(r'<namespace key="(-?\d+)"[^>]*>([^<]+)</namespace>', text):
-        if key in FILE_NAMESPACES:
-            names.add(html.unescape(name).lower().replace(" ", "_"))
+    listed = re.findall(r'<namespace key="(-?\d+)"[^>]*>([^<]+)</namespace>', text)
+    namespaces = {_as_listed(html.unescape(name)): key for key, name in listed}
+    files = {name for name, key in namespaces.items() if key in FILE_NAMESPACES}
     since = (int(version[1]), int(version[2])) if version else REDIRECT_ELEMENT_SINCE
-    return Site(html.unescape(base[1]) + "/" if base else "", frozenset(names),
-                since >= REDIRECT_ELEMENT_SINCE)  # fmt: skip
+    return Site(html.unescape(base[1]) + "/" if base else "", FILE_NAMES | files, since >= REDIRECT_ELEMENT_SINCE,
+                namespaces)  # fmt: skip
+
+
+def _as_listed(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
 
 
 def redirect_target(wikitext: str) -> str:
