@@ -26,6 +26,8 @@ TEMPLATES = [  # names, what is written behind them, what is read
     ("val", "|1.25|0.02|e=9|u=kg", "1.25±0.02×10⁹ kg"),
     ("formatnum | format number | num | fnum | formatprice | format price", "|1234567.5", "1,234,567.5"),
     ("lang | langx | script | rtl-lang | color | font color | background color | bg | sort", "|fr|le mot", "le mot"),
+    ("lang", "|2=le mot|1=fr", "le mot"),  # by number, in any order; of two the last one counts
+    ("lang", "|fr|un mot|2=le mot", "le mot"),
     ("transl | transliteration | translit | columns-list", "|ru|slovo", "slovo"),
     (WORD, "|the word|other", "the word"),
     ("angbr | angbr ipa | angle bracket", "|a", "⟨a⟩"),

@@ -15,6 +15,7 @@ from pipeline.sources.mediawiki.templates import handler
 MAX_TITLE = 255  # bytes, of MediaWiki; what is longer is no link
 MARKS = {"*": "- ", "#": "- ", ":": "", ";": ""}  # of lists
 
+_POSITION = re.compile("[1-9][0-9]{0,2}")
 _INTERLANGUAGE = re.compile(r"^[a-z]{2,3}(?:-[a-z]+)*$|^simple$")
 
 
@@ -64,18 +65,20 @@ class Call:
         written, colon, value = name.partition(":")  # parser functions: {{formatnum:1234}}
         self.name = template_name(written)
         self._named: dict[str, str] = {}
-        self._plain: list[str] = [value.strip()] if colon else []
+        self._plain: dict[int, str] = {1: value.strip()} if colon else {}
+        num_unnamed = len(self._plain)
         for key, text in parameters:
-            if key is None or key.strip().isdigit():
-                self._plain.append(text.strip())
+            num_unnamed += key is None
+            if key is None or _POSITION.fullmatch(key.strip()):
+                self._plain[num_unnamed if key is None else int(key)] = text.strip()  # {{lang|2=Wehr|1=de}}
             else:
                 self._named[key.strip().lower()] = text.strip()
 
     def text(self, position: int) -> str:
-        return self._plain[position - 1] if position <= len(self._plain) else ""
+        return self._plain.get(position, "")
 
     def texts(self) -> list[str]:
-        return list(self._plain)
+        return [self._plain[position] for position in sorted(self._plain)]
 
     def named(self, *keys: str) -> str:
         return next((self._named[key] for key in keys if key in self._named), "")

@@ -156,7 +156,7 @@ def _height(call: Call) -> str:
 
 
 def _quote(call: Call) -> str:
-    words = call.named("text", "quote", "1") or call.text(1)
+    words = call.named("text", "quote") or call.text(1)
     author = call.named("author", "sign", "by") or call.text(2)
     return f"\n\n{words}\n\n" + (f"— {author}\n\n" if author else "")
 
@@ -238,7 +238,7 @@ BY_NAME = _table(
     ("reign | r.", lambda call: f"r. {'–'.join(call.texts())}".strip()),
     ("née | nee", _around("née ")),
     ("quote | blockquote | cquote | quotation | bquote | rquote | quote box | pull quote | block quote", _quote),
-    ("poemquote | poem | verse | poem quote", lambda call: f"\n\n{call.named('text', '1') or call.text(1)}\n\n"),
+    ("poemquote | poem | verse | poem quote", lambda call: f"\n\n{call.named('text') or call.text(1)}\n\n"),
     ("frac | sfrac | fraction | tfrac", _fraction),
     ("chem | chem/link", _chemical),
     ("chem2", _formula),
