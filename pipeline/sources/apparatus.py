@@ -49,7 +49,7 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _ENTRY = re.compile(r"\W*(?:[ivxlc]+|\d+)[.):]", re.IGNORECASE)
-_LEADER = re.compile(r"[\s._·…]*\d{0,4}\s*$")
+_LEADER = re.compile(r"(?<![\s._·…])[\s._·…]*\d{0,4}\s*$")  # looking behind: linear in long runs
 
 
 def drop_illustrations(text: str) -> str:

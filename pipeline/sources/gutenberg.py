@@ -35,7 +35,8 @@ _FIRST_LINE = re.compile(
 )
 _MENTION = re.compile(r"Project Gutenberg\b|\bgutenberg\.(?:org|net)\b", re.IGNORECASE)
 _FIELD = re.compile(r"^(Title|Author):[ \t]*(\S[^\n]*(?:\n[ \t]{2,}\S[^\n]*)*)", re.MULTILINE)
-_TRAILING = re.compile(r"[ \t\v\f\x1c-\x1e\x85\u2028\u2029]+$", re.MULTILINE)
+_BLANK = r"[ \t\v\f\x1c-\x1e\x85\u2028\u2029]"
+_TRAILING = re.compile(rf"(?<!{_BLANK}){_BLANK}+$", re.MULTILINE)  # looking behind: linear in long runs
 _GAP = re.compile(r"\n{7,}")
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n\s*")
 _SENTENCE_END = re.compile(r"[.!?:][\"'”’)\]]*$")

@@ -29,7 +29,7 @@ SCANT_SHARE = 0.2  # of the prose of the whole page
 TRUSTED_SHARE = 0.7
 
 _TOO_DEEP = " ".join(["*"] * (MAX_DEPTH + 1))
-_NOSCRIPT = re.compile(r"</?noscript[^>]*>", re.IGNORECASE)
+_NOSCRIPT = re.compile(r"</?noscript[^<>]*>", re.IGNORECASE)
 _SIGNS = re.compile(r"\W+")
 
 

@@ -67,7 +67,7 @@ class Site:
 def read_site(file: InputFile) -> Site:
     """Of a dump without a readable head: no URL, the names of all languages."""
     text = _head(file).decode("utf-8", "replace")
-    version = re.search(r'<mediawiki[^>]*\bversion="(\d{1,4})\.(\d{1,4})"', text)
+    version = re.search(r'<mediawiki[^<>]*\bversion="(\d{1,4})\.(\d{1,4})"', text)
     text = text.partition("</siteinfo>")[0] if "</siteinfo>" in text else ""
     base = re.search(r"<base>([^<]*)/[^</]*</base>", text)
     listed = re.findall(r'<namespace key="(-?\d+)"[^>]*>([^<]+)</namespace>', text)
