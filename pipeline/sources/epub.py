@@ -79,15 +79,16 @@ def _refuse_encrypted(archive: zipfile.ZipFile, names: list[str]) -> None:
 
 
 def _chapters(archive: zipfile.ZipFile, names: list[str]) -> list[str]:
-    chapters, room = [], MAX_BOOK_BYTES
+    pages, room = [], MAX_BOOK_BYTES
     for name in names:
         data = _read(archive, name, room)
         room -= len(data)
-        html, _ = decode(data, html=True)
-        types = _EPUB_TYPE.findall(html[:3000])
-        if not any(FRONT & set(found.split()) for found in types):
-            chapters.append(html)
-    return chapters
+        pages.append(decode(data, html=True)[0])
+    return [html for html in pages if not _is_front(html)] or pages  # a book of one file has its title page in it
+
+
+def _is_front(html: str) -> bool:
+    return any(FRONT & set(found.split()) for found in _EPUB_TYPE.findall(html[:3000]))
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

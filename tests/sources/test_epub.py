@@ -51,6 +51,13 @@ def test_a_book_whose_guide_calls_all_of_it_its_cover_is_read() -> None:
     assert len(book.chapters) == 2
 
 
+def test_a_book_of_one_file_that_begins_with_its_title_page_is_read() -> None:
+    body = chapter("One", "First.").replace("<body>", '<body><section epub:type="titlepage">Rain</section>')
+    one = PACKAGE.replace('<itemref idref="a"/>', "")
+    book = read_epub(make_epub(**{"OEBPS/a.opf": one, "OEBPS/b c.xhtml": body, "OEBPS/a.xhtml": ""}))
+    assert [html.partition("<p>")[2].partition("</p>")[0] for html in book.chapters] == ["First."]
+
+
 def test_encrypted_chapters_are_reported_and_encrypted_fonts_are_not(tmp_path: Path) -> None:
     drm = ENCRYPTION.format("http://www.w3.org/2001/04/xmlenc#aes128-cbc", "OEBPS/b%20c.xhtml")
     font = ENCRYPTION.format("http://www.idpf.org/2008/embedding", "OEBPS/font.otf")

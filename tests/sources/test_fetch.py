@@ -466,6 +466,8 @@ def test_settings_that_are_wrong(server: Server, tmp_path: Path) -> None:
     for name, settings, message in (
         ("books", {}, "nothing to fetch: name a list"),
         ("books", {"gutenberg": ["x"]}, "gutenberg: 'x' is no number and no range like 2700-2710"),
+        ("books", {"gutenberg": ["20-11"]}, "gutenberg: '20-11' is no number and no range like 2700-2710"),
+        ("books", {"gutenberg": [1], "path": "{id}.txt"}, "path: '{id}.txt' has braces around something else"),
         ("wikipedia", {}, "language: required, but not given"),
         ("wikipedia", {"language": "en", "date": "yesterday"}, "date: String should match"),
         ("cc_news", {"month": "2026"}, "month: String should match"),

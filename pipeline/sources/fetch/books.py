@@ -40,8 +40,11 @@ class Config(FetchConfig):
         if not self.urls and not self.gutenberg:
             raise ValueError("nothing to fetch: name a list (urls) or numbers of Project Gutenberg (gutenberg)")
         for numbers in self.gutenberg:
-            if not re.fullmatch(r"\d+(-\d+)?", numbers):
+            first, _, last = numbers.partition("-")
+            if not re.fullmatch(r"\d+(-\d+)?", numbers) or int(last or first) < int(first):
                 raise ValueError(f"gutenberg: {numbers!r} is no number and no range like 2700-2710")
+        if not re.fullmatch(r"(?:[^{}]|\{number\})+", self.path):
+            raise ValueError(f"path: {self.path!r} has braces around something else than {{number}}")
         return self
 
 
