@@ -1,4 +1,4 @@
-"""Unicode repair: text that looks the same is the same, and nothing invisible is left.
+"""Unicode repair: text that looks the same is the same, and what is invisible and says nothing goes.
 
 1. line ends: "\\r\\n", "\\r", form feed, U+0085, U+2028 and U+2029 become "\\n"
 2. ftfy: mojibake ("Ã©" -> "é"), Latin ligatures, half surrogates; quotes keep their shape, HTML is left alone
@@ -12,8 +12,8 @@
 |---------|------|
 | unicode | any of these changed the text |
 
-Source: ftfy.readthedocs.io; the list of invisible characters is Unicode's Default_Ignorable_Code_Point without the
-joiners and variation selectors, which emoji and Indic scripts need.
+Source: ftfy.readthedocs.io; the list of invisible characters is Unicode's Default_Ignorable_Code_Point without those that
+emoji and scripts need: joiners, variation selectors, tags, fillers of Hangul, and a few rare ones of Khmer and notations.
 """
 
 import re
