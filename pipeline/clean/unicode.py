@@ -12,8 +12,8 @@
 |---------|------|
 | unicode | any of these changed the text |
 
-Source: ftfy.readthedocs.io; the list of invisible characters is Unicode's Default_Ignorable_Code_Point without those that
-emoji and scripts need: joiners, variation selectors, tags, fillers of Hangul, and a few rare ones of Khmer and notations.
+Source: ftfy.readthedocs.io; the list of invisible characters is Unicode's Default_Ignorable_Code_Point without those
+that emoji and scripts need: joiners, variation selectors, tags, fillers of Hangul, and a few rare ones.
 """
 
 import re
