@@ -136,14 +136,17 @@ def _zip_members(path: Path, start: int, end: int | None) -> Iterator[Member]:
 
 
 class _Metered:
-    """A stream for tarfile that may read `left` bytes more."""
+    """A stream for tarfile that may read `left` bytes more.
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    It reads as much as there is: `read` would lose up to 10 kB of members before a place that cannot be decompressed.
+    """
+
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.left = MAX_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
-        data = self.stream.read(size)
+        data: bytes = self.stream.read1(size)
         self.left -= len(data)
         if self.left < 0:
             raise BadBook("too_large", f"headers of more than {MAX_HEADER_BYTES} bytes")
@@ -180,6 +183,8 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 if not entry.isdir():
                     yield Member(entry.name, _key(entry.name, copies), f"{prefix}{entry.offset}",
                                  _tar_content(archive, entry))  # fmt: skip
+        while metered.read(MAX_HEADER_BYTES):  # behind the end mark: up to the checksum of what it is packed in
+            metered.left = MAX_HEADER_BYTES
 
 
 def _tar_content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes | BadBook:

@@ -62,14 +62,26 @@ def test_links_of_a_tar_are_no_books(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("cut", "num_kept"), [(-1024, 3), (1536 + 50, 1), (2560 + 50, 2), (512 + 50, 0)])
+@pytest.mark.parametrize(("cut", "num_kept"), [(3072, 3), (1536 + 50, 1), (2560 + 50, 2), (512 + 50, 0)])
 @pytest.mark.parametrize("packing", ["tar", "tar.gz"])
 def test_a_truncated_tar_keeps_what_came_before(packing: str, cut: int, num_kept: int, tmp_path: Path) -> None:
     raw = tarred(dict.fromkeys(KEYS, STORY)).rstrip(b"\0") + b"\0" * (512 - len(STORY)) + b"\0" * 1024
-    (tmp_path / f"a.{packing}").write_bytes(raw[:cut] if packing == "tar" else gzip.compress(raw)[:-40])
+    stored = gzip.compress(raw, 0)  # one block, as it is
+    (tmp_path / f"a.{packing}").write_bytes(raw[:cut] if packing == "tar" else stored[: stored.find(raw[:cut]) + cut])
     documents, rejected = read_all("bookcorpus", tmp_path)
     assert reasons(rejected) == ["error:damaged"]
-    assert packing != "tar" or list(documents) == [f"a.tar/{key}" for key in KEYS[:num_kept]]
+    assert list(documents) == [f"a.{packing}/{key}" for key in KEYS[:num_kept]]
+
+
+def test_the_checksum_of_what_a_tar_is_packed_in_is_met(tmp_path: Path) -> None:
+    """It lies behind the end mark, where tarfile reads no further."""
+    packed = bytearray(gzip.compress(tarred(dict.fromkeys(KEYS, STORY)) + b"\0" * 3_000_000))
+    packed[-8] ^= 1
+    (tmp_path / "a.tar.gz").write_bytes(packed)
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert list(documents) == [f"a.tar.gz/{key}" for key in KEYS]
+    assert reasons(rejected) == ["error:damaged"]
+    assert rejected[0].detail.startswith("BadGzipFile: CRC check failed")
 
 
 def test_a_header_that_cannot_be_read_ends_the_archive_with_an_error(tmp_path: Path) -> None:
