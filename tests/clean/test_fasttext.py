@@ -40,7 +40,9 @@ def test_answers_are_those_of_fasttext(models: tuple[FastText, Any], text: str) 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    text=st.lists(st.sampled_from(TEXTS) | st.text(st.characters(exclude_characters="\n"), max_size=40)).map("".join)
+    text=st.lists(
+        st.sampled_from(TEXTS) | st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40)
+    ).map("".join)
 )
 def test_answers_are_those_of_fasttext_on_any_text(models: tuple[FastText, Any], text: str) -> None:
     assert_equal_answers(models, text)
