@@ -41,6 +41,7 @@ CLUSTER_SHARE = 0.15  # of the largest cluster
 REACH = 3  # lines from a short line to kept lines
 
 _TAG = re.compile(r"<[^>]*>")
+_PLAIN_BLOCK = re.compile(r"\s*<(h[1-6]|p|li)>([^<]*)</\1>")  # two lines in three
 _LINK = re.compile(r"<a\b[^>]*>(.*?)(?:</a>|$)")
 _OPENING = re.compile(r"\s*<(h[1-6]|p|li|pre)\b")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -81,19 +82,28 @@ def parse_lines(minimal_html: str) -> list[Line]:
 def _parse(minimal_html: str) -> Iterator[Line]:
     in_pre = False
     for raw in minimal_html.replace("\xad", "").split("\n"):  # a soft hyphen says where a line may break
-        tag, bare = "", raw
-        if "<" in raw:
-            opening = _OPENING.match(raw)
-            tag = opening[1] if opening else "br" if "<br>" in raw else ""
+        if not raw:
+            continue
+        if not in_pre and (block := _PLAIN_BLOCK.fullmatch(raw)):
+            tag, bare, linked = block[1], block[2], 0
+        else:
+            tag, bare, linked = _bare(raw)
             in_pre |= tag == "pre"
-            bare = _TAG.sub("", raw.replace("<br>", " "))
         if "&" in bare:
             bare = html.unescape(bare)
-        text = bare.rstrip() if in_pre else " ".join(bare.split())
-        if text:
-            linked = sum(len(_TAG.sub("", link).strip()) for link in _LINK.findall(raw)) if "<a" in raw else 0
+        if text := bare.rstrip() if in_pre else " ".join(bare.split()):
             yield Line("pre" if in_pre else tag, text, linked / len(text))
-        in_pre &= "</pre" not in raw
+        in_pre = in_pre and "</pre" not in raw
+
+
+def _bare(raw: str) -> tuple[str, str, int]:
+    """Tag, text and characters within links of any line."""
+    if "<" not in raw:
+        return "", raw, 0
+    opening = _OPENING.match(raw)
+    tag = opening[1] if opening else "br" if "<br>" in raw else ""
+    linked = sum(len(_TAG.sub("", link).strip()) for link in _LINK.findall(raw)) if "<a" in raw else 0
+    return tag, _TAG.sub("", raw.replace("<br>", " ")), linked
 
 
 def prose_chars(lines: Sequence[Line]) -> int:

@@ -24,7 +24,7 @@ Extractor = Literal["resiliparse", "trafilatura", "best"]
 
 MAX_DEPTH = 512  # of elements, as for browsers; time grows with its square
 SKIPPED = ["nav", "footer", '[id*="comment"]', '[class*="cookie"]', '[id*="cookie"]', '[class*="caption"]']
-SCANT_CHARS = 800  # of prose: with less, the heuristics of resiliparse may have missed the story
+SCANT_CHARS = 500  # of prose: with less, the heuristics of resiliparse may have missed the story
 SCANT_SHARE = 0.2  # of the prose of the whole page
 TRUSTED_SHARE = 0.7
 
