@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.sources.mediawiki.templates import BY_NAME, handler
-from pipeline.sources.mediawiki.wikitext import to_text
+from pipeline.sources.mediawiki.wikitext import MAX_NODES, to_text
 
 WORD = (
     "nowrap | nobr | nobreak | small | big | sc | sc2 | smallcaps | smaller | larger | midsize | resize | abbr | "
@@ -41,6 +41,16 @@ TEMPLATES = [  # names, what is written behind them, what is read
     (DATES, "|1990|05|03|df=y", "3 May 1990"),
     (DATES, "|1990", "1990"),
     ("age | age in years | ageyears", "|1950|6|2|2000|6|1", "49"),
+    ("coord", "|13|19|N|169|9|W|type:event|name=Splashdown", "13°19′N 169°9′W"),
+    ("coord", "|57|18|22.5|N|4|27|32|E|display=inline,title", "57°18′22.5″N 4°27′32″E"),
+    ("coord", "|32.7|-86.7|region:US", "32.7°N 86.7°W"),
+    ("coord", "|42|30|N|1|30|E|display=title", ""),
+    ("coord", "", ""),
+    ("population density | pop density | popdensity", "|3,645,257|640081.87|km2|sqmi|prec=1", "5.7 per km²"),
+    ("population density | pop density | popdensity", "|5000|20.1|sqmi", "250 per square mile"),
+    ("population density | pop density | popdensity", "|1|800", "0.0013 per km²"),
+    ("population density | pop density | popdensity", "|0|800|km2", "0 per km²"),
+    ("population density | pop density | popdensity", "|5000|0|km2", ""),
     ("oldstyledate", "|4 May|1676|24 April", "4 May [O.S. 24 April] 1676"),
     ("circa | c. | ca. | ca", "|1900|1910", "c. 1900–c. 1910"),
     ("floruit | fl. | fl", "|1200|1210", "fl. 1200–1210"),
@@ -118,6 +128,23 @@ def test_a_template_keeps_its_prose(name: str, written: str, text: str) -> None:
     rendered = to_text(f"a{{{{{name}{written}}}}}b")
     assert rendered.text == f"a{text}b"
     assert rendered.num_dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Landed July 20, 1969 ({{age|1969|07|20}} years ago). Then", "Landed July 20, 1969. Then"),
+        ("They landed {{age|1969|07|20|df=y}} years ago.", "They landed on 20 July 1969."),
+        ("The miller (age {{age|1950|6|2}}) left.", "The miller (born June 2, 1950) left."),
+        ("He is {{age|1950|6|2}} years old.", "He was born June 2, 1950."),
+        ("The miller, aged {{nowrap|{{age|1950|6|2}} years}} and more", "The miller, born June 2, 1950 and more"),
+        ("a {{age in years|1950|6|2}}-year-old mill", "a mill"),
+        ("a {{age}} b {{age|x|6|2}} c", "a b c"),
+    ],
+)
+def test_an_age_of_today_is_what_it_counts_from(written: str, text: str) -> None:
+    assert to_text(written).text == text
+    assert to_text(written + "\n* x" * MAX_NODES).text.partition("\n")[0] == text  # read without the parser
 
 
 def test_every_template_of_the_list_is_tested() -> None:

@@ -1,17 +1,20 @@
 """The templates that carry prose: a name, lower case, to what a reader sees of it.
 
 In:  a Call: the parameters of one template, rendered. Out: text.
-Chosen by counting what stands inside sentences of the English Wikipedia. What depends on the clock, other pages or
-data of its own (`inflation`, `flagicon`, `age` of the living) is not here, and neither is what only helps editors.
-Numbers and units stay as the author wrote them: {{convert|1300|mi|km}} is "1300 mi", without the conversion.
+Chosen by counting what stands inside sentences of the English Wikipedia. What depends on other pages or data of its own
+(`inflation`, `flagicon`) is not here, and neither is what only helps editors. Nothing depends on the clock: an age of
+today is the date it counts from. Numbers and units stay as the author wrote them: {{convert|1300|mi|km}} is "1300 mi",
+without the conversion.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.sources.mediawiki.scripts import subscript, superscript
 
+SINCE = "\x05"  # around a date whose distance from today the template would tell
 MONTHS = ("", "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
           "November", "December")  # fmt: skip
 
@@ -134,12 +137,32 @@ def _date(call: Call) -> str:
 
 
 def _age(call: Call) -> str:
-    """Between two dates; of one date, which means today, nothing."""
-    given = call.texts()
-    if len(given) < 6 or not all(re.fullmatch(r"\d{1,4}", part) for part in given[:6]):
+    """Between two dates; of one date, which means today, that date between marks: see `without_ages`."""
+    given = call.texts()[:6]
+    if len(given) not in (3, 6) or not all(re.fullmatch(r"\d{1,4}", part) for part in given):
         return ""
+    if len(given) == 3:
+        return f"{SINCE}{_date(call)}{SINCE}"
     begin, end = tuple(map(int, given[:3])), tuple(map(int, given[3:6]))
     return str(end[0] - begin[0] - (end[1:] < begin[1:]))
+
+
+_SINCE = f"{SINCE}([^{SINCE}]*){SINCE}"
+_YEARS = "(?: years?(?: old| of age)?)?"
+_AGES = [  # what stands around an age that the clock tells, and what is true on any day
+    (re.compile(rf" ?\({_SINCE} years? ago\)"), ""),  # the event, and most often its date, stands before it
+    (re.compile(rf"{_SINCE} years? ago"), r"on \1"),
+    (re.compile(rf"{_SINCE}[- ]year[- ]old "), ""),
+    (re.compile(rf"\bis (?:now )?(?:aged )?{_SINCE}{_YEARS}"), r"was born \1"),
+    (re.compile(rf"(?:\baged? )?{_SINCE}{_YEARS}"), r"born \1"),
+]
+
+
+def without_ages(text: str) -> str:
+    """ "He is {{age|1950|6|2}} years old" as "He was born June 2, 1950"."""
+    for around, instead in _AGES if SINCE in text else ():
+        text = around.sub(instead, text)
+    return text
 
 
 def _ordinal(call: Call) -> str:
@@ -148,6 +171,36 @@ def _ordinal(call: Call) -> str:
         return number
     teen = number[-2:] in ("11", "12", "13")
     return number + ("th" if teen else {"1": "st", "2": "nd", "3": "rd"}.get(number[-1], "th"))
+
+
+def _coordinates(call: Call) -> str:
+    """{{coord|13|19|N|169|9|W|type:event}} -> "13°19′N 169°9′W", {{coord|32.7|-86.7}} -> "32.7°N 86.7°W"; what is shown
+    beside the page's title only is no text."""
+    shown: list[str] = []
+    numbers: list[str] = []
+    for part in call.texts():
+        if part in ("N", "S", "E", "W"):
+            shown.append("".join(map("".join, zip(numbers, "°′″", strict=False))) + part)
+            numbers = []
+        elif re.fullmatch(r"[-+−]?\d{1,3}(?:\.\d{1,20})?", part):
+            numbers.append(part)
+        else:
+            break
+    if not shown and len(numbers) == 2:
+        shown = [f"{number.lstrip('+-−')}°{signs[number[0] in '-−']}"
+                 for number, signs in zip(numbers, ("NS", "EW"), strict=True)]  # fmt: skip
+    return " ".join(shown) if len(shown) == 2 and call.named("display", "dis") not in ("title", "t") else ""
+
+
+def _density(call: Call) -> str:
+    """{{pop density|5000|20.1|km2}} -> "250 per km²": two digits count, or `prec` behind the point."""
+    given = [call.text(position).replace(",", "") for position in (1, 2)]
+    if not all(re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?", number) for number in given) or not float(given[1]):
+        return ""
+    density = float(given[0]) / float(given[1])
+    two_digits = 1 - math.floor(math.log10(density)) if density else 0
+    digits = int(call.named("prec")) if re.fullmatch(r"-?\d", call.named("prec")) else two_digits
+    return f"{round(density, digits):,.{max(0, digits)}f} {_unit('/' + (call.text(3) or 'km2'))}"
 
 
 def _height(call: Call) -> str:
@@ -232,6 +285,8 @@ BY_NAME = _table(
     ("birth date | birth date and age | birth-date | death date | death date and age | death-date | start date | "
      "start date and age | end date | release date | film date | dts | date | bda | dda | dob | launch date", _date),
     ("age | age in years | ageyears", _age),
+    ("coord", _coordinates),
+    ("population density | pop density | popdensity", _density),
     ("oldstyledate", lambda call: f"{call.text(1)} [O.S. {call.text(3)}] {call.text(2)}"),
     ("circa | c. | ca. | ca", lambda call: "–".join(f"c. {text}".strip() for text in call.texts() or [""])),
     ("floruit | fl. | fl", lambda call: f"fl. {'–'.join(call.texts())}".strip()),

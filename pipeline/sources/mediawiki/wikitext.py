@@ -30,7 +30,7 @@ from mwparserfromhell.wikicode import Wikicode
 from pipeline.sources.mediawiki.balance import HOLE, balance, restore
 from pipeline.sources.mediawiki.flat import flatten
 from pipeline.sources.mediawiki.nodes import MARKS, Style, cells, link, template
-from pipeline.sources.mediawiki.templates import handler
+from pipeline.sources.mediawiki.templates import handler, without_ages
 
 # sections that hold links, not prose; English, as the other rules of `clean` are
 SKIPPED_SECTIONS = frozenset(
@@ -135,6 +135,7 @@ class _Renderer:
 
 def _tidy(raw: str) -> str:
     """The marks that the renderer leaves, holes of dropped templates, and white space."""
+    raw = without_ages(raw)
     raw = _SPACES.sub(" ", _QUOTES.sub(lambda run: {4: "'", 6: "'"}.get(len(run[0]), ""), raw))
     raw = _LEFTOVER_TABLE.sub("", _MAGIC.sub("", raw))
     raw = _BEFORE_CLOSING.sub(")", _AFTER_OPENING.sub("(", _IN_BRACKETS.sub("", raw)))
