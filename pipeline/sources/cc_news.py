@@ -19,6 +19,7 @@ page share: they meet in the dedup stage, where the newest stays.
 | not_html    | quality | the content type is not HTML, or the bytes do not look like it; a look-up of a name (dns:) |
 | too_large   | quality | the record or the body is larger than MAX_BODY_BYTES |
 | too_deep    | quality | elements are nested more than MAX_DEPTH deep |
+| too_complex | error   | more tags, options or attributes than main_text.py lets the parser see |
 | no_text     | quality | no main text was found |
 | not_http    | error   | the response record holds no HTTP response |
 | truncated   | error   | the record is shorter than its header says, or reaches over the next |
@@ -40,7 +41,7 @@ from pipeline.sources import warc
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, placed, reject
 from pipeline.sources.charset import decode
 from pipeline.sources.http_response import BadBody, parse_response
-from pipeline.sources.main_text import MAX_DEPTH, Extractor, is_too_deep, main_text
+from pipeline.sources.main_text import MAX_DEPTH, Extractor, affordable, is_too_deep, main_text, too_complex
 from pipeline.sources.page import read_about, without_title
 from pipeline.sources.urls import canonical_url, page_key
 from pipeline.sources.warc import Record
@@ -60,7 +61,8 @@ class Config(SourceConfig):
     paths: tuple[str, ...] = ("cc_news/**/*.warc*",)
 
     extractor: Extractor = "resiliparse"
-    """resiliparse (fast), trafilatura, or best: both, reconciled. The slower two take about ten times as long."""
+    """resiliparse (fast), trafilatura, or best: both, reconciled. The slower two take about ten times as long and leave
+    the very largest pages to resiliparse, which `meta["extractor"]` says then."""
 
 
 def splits(config: SourceConfig, file: InputFile) -> list[Range]:
@@ -144,14 +146,20 @@ def _read_response(config: Config, record: Record, key: str) -> Document | Rejec
 
 
 def _read_page(config: Config, record: Record, key: str, html: str) -> Document | Rejected:
+    if why := too_complex(html):
+        return broken(config, key, record.block, "too_complex", f"{why} in {record.origin}")
     tree = HTMLTree.parse(html)
     if is_too_deep(tree):
         return reject(config, key, record.block, "too_deep", f"more than {MAX_DEPTH} elements")
     about = read_about(tree, html)
-    text = without_title(main_text(tree, html, config.extractor), about)
+    extractor = affordable(html, config.extractor)
+    text = without_title(main_text(tree, html, extractor), about)
     if not text:
         return reject(config, key, record.block, "no_text")
-    return _document(config, record, key, text, about.title, about.date or record.date, about.language)
+    document = _document(config, record, key, text, about.title, about.date or record.date, about.language)
+    if extractor != config.extractor:
+        document.meta["extractor"] = extractor
+    return document
 
 
 def _document(

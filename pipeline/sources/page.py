@@ -11,6 +11,7 @@ _PUBLISHED = {
     "article:published_time": "property", "datePublished": "itemprop", "date": "name", "pubdate": "name",
     "DC.date.issued": "name",
 }  # fmt: skip
+MAX_HEADINGS = 8  # that are looked at: every node of a list is a search from its beginning
 _JSON_DATE = re.compile(r'"datePublished"\s*:\s*"([^"]{8,40})"')
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 
@@ -26,7 +27,8 @@ class About:
 
 
 def read_about(tree: HTMLTree, html: str) -> About:
-    headings = [squeeze(node.text) for node in tree.document.query_selector_all("h1")] if tree.document else []
+    found = tree.document.query_selector_all("h1") if tree.document else []
+    headings = [squeeze(found[number].text) for number in range(min(len(found), MAX_HEADINGS))]
     title = next(_metas(tree, html, _TITLES), "")
     if not title:
         title = headings[0] if len(headings) == 1 and headings[0] else squeeze(tree.title)

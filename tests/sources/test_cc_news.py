@@ -56,6 +56,25 @@ def test_every_response_has_one_verdict(packing: str, tmp_path: Path) -> None:
     assert documents[KEPT[-1]].origin == f"a.warc:{offset}" + ("" if packing == "plain" else "+0")
 
 
+@pytest.mark.parametrize("extractor", ["resiliparse", "trafilatura", "best"])
+def test_hostile_pages_cost_no_more_than_themselves(extractor: str, tmp_path: Path) -> None:
+    """Without bounds, each takes trafilatura or the parser minutes: a test that fails by not ending."""
+    story = "".join(f"<p>{paragraph}</p>" for paragraph in STORY)
+    pages = [
+        f"<html><body>{hostile}".encode()
+        for hostile in (story + "<p>" * 300_000, "<p " + " ".join(f"a{n}=b" for n in range(200_000)) + ">",
+                        "<select>" + "<option>a" * 200_000, story + "<h1>a</h1>" * 20_000, "<div>" * 100_000)
+    ]  # fmt: skip
+    parts = [record(http(page), f"http://a.example/{number}") for number, page in enumerate(pages)]
+    (tmp_path / "a.warc").write_bytes(b"".join([*parts, record(http(PAGE), "http://a.example/good")]))
+    documents, rejected = read_all("cc_news", tmp_path, extractor=extractor)
+    assert list(documents) == ["http://a.example/0", "http://a.example/3", "http://a.example/good"]
+    assert reasons(rejected) == ["error:too_complex", "error:too_complex", "quality:too_deep"]
+    assert documents["http://a.example/good"].text.split("\n\n") == STORY
+    said = [document.meta.get("extractor", "") for document in documents.values()]
+    assert said == (["", "", ""] if extractor == "resiliparse" else ["resiliparse", "resiliparse", ""])
+
+
 @pytest.mark.parametrize("charset", ["undefined", "unicode_escape", "raw_unicode_escape", "idna", "punycode", "base64"])
 def test_a_codec_that_is_no_charset_is_not_used(charset: str, tmp_path: Path) -> None:
     body = html(meta=f"<meta charset='{charset}'><meta name=x content='\\ud83d'>").encode("cp1252")

@@ -7,7 +7,7 @@ from resiliparse.parse.html import HTMLTree
 
 from pipeline.sources import main_text as extractors
 from pipeline.sources.line_rules import Line, choose, parse_lines
-from pipeline.sources.main_text import by_both, by_resiliparse, is_too_deep, join
+from pipeline.sources.main_text import affordable, by_both, by_resiliparse, is_too_deep, join, too_complex
 from pipeline.sources.page_words import is_label
 from tests.sources.gold import f1, gold_pages
 from tests.sources.warcs import STORY
@@ -156,6 +156,39 @@ def test_too_deep() -> None:
     assert is_too_deep(HTMLTree.parse("<div>" * 20_000 + "x"))
     assert not is_too_deep(HTMLTree.parse("<div>" * 400 + "x"))
     assert not is_too_deep(HTMLTree.parse("<p>x" * 20_000))
+
+
+MANY, FILLED = "a tag of more than 1000 attributes", "<p>x</p>" * 40_000
+
+
+@pytest.mark.parametrize(
+    ("html", "why"),
+    [
+        ("<br>x" * 500_001, "500001 tags, 500000 are read"),
+        ("<select>" + "<oPtion>a" * 20_001, "20001 options of forms, 20000 are read"),
+        (FILLED + "<p " + " ".join(f"a{n}=b" for n in range(1001)) + ">", MANY),
+        (FILLED + "<p x' y='>' " + " ".join(f"a{n}" for n in range(1001)) + ">", MANY),
+        (FILLED + "<p " + "a='" + " b" * 2000 + "'>", ""),
+        ("<script>a<b" + " c" * 500 + "</script>" + FILLED, ""),
+        ("<br>x" * 500_000, ""),
+    ],
+)  # fmt: skip
+def test_a_page_that_would_take_minutes_is_not_parsed(html: str, why: str) -> None:
+    """Each takes the parser or an extractor minutes, or memory beyond bounds, in sizes that a crawl has."""
+    assert too_complex(html) == why
+
+
+HOSTILE = {
+    "paragraphs": "<p>" * 20_001, "lines": "<br>x" * 20_001, "table": "<table>" + "<tr><td>a<td>b" * 10_001,
+    "megabytes": STORY[0] * 30_000, "links": "<a href='/x'>word</a> " * 20_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_trafilatura_leaves_hostile_pages_to_resiliparse(name: str) -> None:
+    html = HOSTILE[name]
+    assert {affordable(html, wanted) for wanted in ("resiliparse", "trafilatura", "best")} == {"resiliparse"}
+    assert affordable(html[: len(html) // 8], "best") == "best"
 
 
 @pytest.mark.real
