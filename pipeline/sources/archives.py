@@ -23,7 +23,8 @@ from typing import IO, Any, cast
 
 from pipeline.sources.base import describe, in_the_data
 
-MAX_BOOK_BYTES = 64 << 20  # of a text or of all chapters of an EPUB; the longest novels have 12 MB
+MAX_BOOK_BYTES = 64 << 20  # of a book as it lies there, an EPUB with its pictures
+MAX_TEXT_BYTES = 32 << 20  # of a text or of all chapters of an EPUB, four times that with an emoji; novels have 12 MB
 MAX_MEMBERS = 100_000
 MAX_DIRECTORY_BYTES = 16 << 20  # 100,000 members with names of a hundred letters; zipfile holds it all in memory
 MAX_HEADER_BYTES = 1 << 20  # tarfile holds long names and pax records in memory
@@ -67,7 +68,7 @@ def unpacked(path: Path) -> bytes:
     """A file, decompressed where it is compressed; raises BadBook."""
     with damage_is_a_bad_book(), open_packed(path) as file:
         data = file.read(MAX_BOOK_BYTES + 1)
-    return _within(MAX_BOOK_BYTES, data, path.name)
+    return within(MAX_BOOK_BYTES, data, path.name)
 
 
 def open_packed(path: Path) -> IO[bytes]:
@@ -104,7 +105,7 @@ def read_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: in
         raise BadBook("encrypted", member.filename)
     with damage_is_a_bad_book(), archive.open(member) as opened:
         data = opened.read(limit + 1)
-    return _within(limit, data, member.filename)
+    return within(limit, data, member.filename)
 
 
 def _directory_bytes(file: Path | io.BytesIO) -> int:
@@ -203,7 +204,7 @@ def _key(name: str, copies: Counter[str]) -> str:
     return f"{name} ({copies[name]})" if copies[name] > 1 else name
 
 
-def _within(limit: int, data: bytes, name: str) -> bytes:
+def within(limit: int, data: bytes, name: str) -> bytes:
     if len(data) > limit:
         raise BadBook("too_large", f"{name} unpacks to more than {limit} bytes")
     return data

@@ -16,7 +16,8 @@ key of the first) and `part` ("2/3").
 | not_a_file     | quality | the archive member is a link or a device |
 | no_text        | quality | no text is left of the book |
 | encrypted      | error   | the archive member needs a password, or the EPUB's chapters a key (DRM) |
-| too_large      | error   | more than MAX_BOOK_BYTES when unpacked, or more than archives.py or markup.py allows |
+| too_large      | error   | more than MAX_BOOK_BYTES or MAX_TEXT_BYTES when unpacked, or more than archives.py or |
+|                |         | markup.py allows |
 | not_text       | error   | a .txt that is binary |
 | damaged        | error   | the archive, or the member's checksum, is broken |
 | broken_epub    | error   | container, package or a chapter is missing or not well-formed |
@@ -32,7 +33,17 @@ from pydantic import Field
 
 from pipeline.core.schema import Document, Rejected, document_id
 from pipeline.sources.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
-from pipeline.sources.archives import MAX_BOOK_BYTES, MAX_MEMBERS, BadBook, members, open_zip, unpacked, zipped
+from pipeline.sources.archives import (
+    MAX_BOOK_BYTES,
+    MAX_MEMBERS,
+    MAX_TEXT_BYTES,
+    BadBook,
+    members,
+    open_zip,
+    unpacked,
+    within,
+    zipped,
+)
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, group, placed, reject
 from pipeline.sources.chapters import find_chapters, pack, set_apart
 from pipeline.sources.charset import decode
@@ -118,7 +129,7 @@ def _read_book(config: Config, key: str, suffix: str, origin: str, raw: bytes) -
         yield reject(config, key, raw, "unknown_format", suffix or "no suffix")
         return
     try:
-        book = READERS[suffix](raw)
+        book = READERS[suffix](raw if suffix == ".epub" else within(MAX_TEXT_BYTES, raw, key))
         pieces = pack(find_chapters(clean(book)), config.max_chars)
     except BadBook as error:
         yield _refused(config, key, raw, error)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from pipeline.sources.archives import MAX_BOOK_BYTES, MAX_MEMBERS, BadBook, open_zip, read_zip_member
+from pipeline.sources.archives import MAX_MEMBERS, MAX_TEXT_BYTES, BadBook, open_zip, read_zip_member
 from pipeline.sources.charset import decode
 
 MAX_XML_BYTES = 4 << 20
@@ -79,7 +79,7 @@ def _refuse_encrypted(archive: zipfile.ZipFile, names: list[str]) -> None:
 
 
 def _chapters(archive: zipfile.ZipFile, names: list[str]) -> list[str]:
-    pages, room = [], MAX_BOOK_BYTES
+    pages, room = [], MAX_TEXT_BYTES
     for name in names:
         data = _read(archive, name, room)
         room -= len(data)

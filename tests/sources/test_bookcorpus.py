@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources import archives, epub, markup
+from pipeline.sources import archives, bookcorpus, epub, markup
 from pipeline.sources.gutenberg import find_facts, join_lines, strip_licence
-from tests.sources.packing import PACKAGE, make_epub, zipped
+from tests.sources.packing import PACKAGE, chapter, make_epub, zipped
 from tests.sources.reading import read_all, reasons
 
 PROSE = (
@@ -176,8 +176,8 @@ def test_a_book_that_breaks_a_library_is_one_error(tmp_path: Path, monkeypatch: 
 
 
 def test_a_bomb_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (archives, epub):
-        monkeypatch.setattr(module, "MAX_BOOK_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MAX_BOOK_BYTES", 1 << 20)
+    monkeypatch.setattr(epub, "MAX_TEXT_BYTES", 1 << 20)
     monkeypatch.setattr(markup, "MAX_TAGS", 1000)
     (tmp_path / "a.zip").write_bytes(zipped({"bomb.txt": b"a" * (20 << 20), "c.txt": TEXT.encode()}))
     (tmp_path / "b.epub").write_bytes(make_epub(**{"OEBPS/a.xhtml": "a" * (20 << 20)}))
@@ -188,6 +188,35 @@ def test_a_bomb_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.Monk
     assert [(record.key, record.reason) for record in rejected] == [
         (name, "too_large") for name in ("a.zip/bomb.txt", "b.epub", "d.txt.gz", "e.html")
     ]
+
+
+def test_texts_have_a_smaller_bound_than_books_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookcorpus, "MAX_TEXT_BYTES", 1000)
+    for name, data in {"a.txt": TEXT.encode() * 1000, "b.html": b"<p>x" * 500}.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "c.epub").write_bytes(make_epub(**{"OEBPS/picture.png": "@" * 5000}))
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert list(documents) == ["c.epub"]
+    assert [(record.key, record.reason) for record in rejected] == [("a.txt", "too_large"), ("b.html", "too_large")]
+
+
+def test_a_member_of_an_epub_named_upwards_leads_nowhere(tmp_path: Path) -> None:
+    """Neither to the disk, nor, where the archive really holds such a name, to anything but that member."""
+    (tmp_path / "books").mkdir()
+    (tmp_path / "x.xhtml").write_text(chapter("Disk", "secret"))
+    package = PACKAGE.replace('href="a.xhtml"', 'href="../../x.xhtml"')
+    named = {"OEBPS/a.opf": package}
+    (tmp_path / "books/a.epub").write_bytes(make_epub(**named))
+    (tmp_path / "books/b.epub").write_bytes(make_epub(**named, **{"../x.xhtml": chapter("Two", "Inside.")}))
+    (tmp_path / "books/c.epub").write_bytes(make_epub(**{"../../x.xhtml": chapter("Three", "No chapter.")}))
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    documents, rejected = read_all("bookcorpus", tmp_path / "books")
+    assert [(record.key, record.reason, record.detail) for record in rejected] == [
+        ("a.epub", "broken_epub", "'../x.xhtml' is missing")
+    ]
+    assert {key: "Inside." in document.text for key, document in documents.items()} == {"b.epub": True, "c.epub": False}
+    assert not any("secret" in document.text for document in documents.values())
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
 def test_texts_may_be_compressed(tmp_path: Path) -> None:
