@@ -16,6 +16,7 @@ from pipeline.core.schema import DOCUMENT, LEDGER, Document
 DOCUMENTS_FILE = ".documents.parquet"  # how the name of a documents file ends in a finished stage folder
 GROUP_ROWS = 100_000
 GROUP_BYTES = 64 << 20
+READ_BYTES = 1 << 20  # of a column chunk at a time; `pre_buffer` would hold the whole file, packed
 
 
 class RowWriter:
@@ -102,7 +103,7 @@ _PLAIN = tuple(name for name in DOCUMENT.names if name != "meta")  # the columns
 
 def read_documents(path: Path, rows_at_once: int = 1000) -> Iterator[Document]:
     """Documents of one file in order, streamed."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=rows_at_once):
             for row in batch.to_pylist():
                 yield Document(**{**row, "meta": dict(row["meta"])})

@@ -19,7 +19,7 @@ Form = Literal["", "parquet", "arrow_file", "arrow_stream"]
 
 BATCH_BYTES = 32 << 20
 MAX_BATCH_ROWS = 1000
-READ_BYTES = 1 << 20  # of a column chunk at a time
+READ_BYTES = 1 << 20  # of a column chunk at a time; `pre_buffer` would hold all chunks of all row groups
 NOT_DATA = (
     "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",  # descriptions
     "cache-*.arrow", "*indices*.arrow",  # results of `map` and `filter` that datasets keeps beside the data
@@ -72,7 +72,7 @@ def read_batches(
 
 
 def _parquet_batches(path: Path, wanted: Set[str], start: int, end: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-    with pq.ParquetFile(path, buffer_size=READ_BYTES) as table:
+    with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as table:
         columns = [table.schema_arrow.names[i] for i in _chosen(table.schema_arrow, wanted)]
         groups = range(start, table.num_row_groups if end is None else end)
         row = sum(table.metadata.row_group(i).num_rows for i in range(start))

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import lzma
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.sources import columns, jsonl, lines
+from pipeline.sources.columns import read_batches
 from pipeline.sources.run import find_files
 from tests.sources.reading import read_all, reasons
 
@@ -145,6 +147,16 @@ def test_parquet(tmp_path: Path) -> None:
     assert [document.text for document in documents.values()] == [f"document {n}" for n in range(10)]
     assert documents["a.parquet:10"].meta == {"n": "9"}
     assert reasons(rejected) == ["quality:no_text", "error:damaged"]
+
+
+def test_of_a_large_row_group_little_is_held_at_a_time(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    texts = [draw.randbytes(1000).hex() for _ in range(40_000)]  # 40 MB packed
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", use_dictionary=False, row_group_size=40_000)
+    before = pa.total_allocated_bytes()
+    rows = read_batches(tmp_path / "a.parquet", {"text"})
+    next(rows)
+    assert pa.total_allocated_bytes() - before < 16 << 20
 
 
 def test_a_parquet_row_that_is_not_utf8_is_one_error(tmp_path: Path) -> None:
