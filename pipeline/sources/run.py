@@ -5,6 +5,20 @@
 3. split       -> LABEL-00003.documents.parquet and LABEL-00003.ledger.parquet
 4. all splits  -> manifest.json, after the ledger is counted and every record has its verdict
 
+| a large file of this kind                          | is |
+|----------------------------------------------------|----|
+| plain XML, jsonl, WARC, ARC                        | cut anywhere, or between records |
+| WARC of a gzip member or zstd frame a record       | cut between members, or frames |
+| bzip2 of many streams (Wikipedia)                  | cut between streams |
+| Parquet, Arrow; zip                                | cut between row groups, record batches; members |
+| gzip or zstd of one member; any packed jsonl; xz   | one split: there is no way into the middle of a |
+|                                                    | stream, and a line of jsonl may lie in two members |
+| tar                                                | one split: it has no directory |
+| behind a URL                                       | one split: it is copied whole first |
+| UTF-16                                             | one split: recode it to UTF-8 |
+
+README.md says what to do with a large file that is one split.
+
 The same files give the same splits and the same bytes, whatever the number of workers. A file that changes meanwhile
 stops the stage: the fingerprint would lie. What a pattern finds that is no file is an error in the ledger,
 "not_a_file"; a file without a byte is "empty_file".

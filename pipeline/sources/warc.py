@@ -1,6 +1,7 @@
 """Records of a WARC or ARC file, in order, whatever its packing (gzip, zstd, plain) and whatever is broken in it.
 
-1. file    -> ranges of whole records, about SPLIT_BYTES: gzip members, plain records; a zstd file is one range
+1. file    -> ranges of whole records, about SPLIT_BYTES: gzip members, zstd frames, plain records; a file of one member
+              or frame is one range, as there is no way into the middle of one
 2. range   -> pieces: decompressed bytes, at most PIECE_BYTES each, with the gzip member they come from
 3. pieces  -> tape: read forward; a gzip member that begins with a record is a wall, across which no length reaches
 4. tape    -> records: head, then as many bytes as it declares; larger ones than MAX_RECORD_BYTES are passed over
@@ -24,11 +25,9 @@ from dataclasses import dataclass, field, replace
 from pipeline.sources.base import SPLIT_BYTES, InputFile, Range
 from pipeline.sources.warc_packing import (
     BEGINS,
-    GZIP,
     MAX_HEAD_BYTES,
     NEXT,
     PLAIN,
-    ZSTD,
     PassedTooMuch,
     Piece,
     find_member,
@@ -63,10 +62,8 @@ class Record:
 def splits(file: InputFile) -> list[Range]:
     """Ranges whose bounds are places in the file at which a record begins."""
     packing = packing_of(file.path)
-    if packing == ZSTD:
-        return [Range(file, file.num_bytes)]
     bounds = [0]
-    for place in _bounds_of_members(file) if packing == GZIP else _bounds_of_records(file):
+    for place in _bounds_of_records(file) if packing == PLAIN else _bounds_of_members(file, packing):
         if place - bounds[-1] >= SPLIT_BYTES and place < file.num_bytes:
             bounds.append(place)
     ends = [*bounds[1:], None]
@@ -74,14 +71,14 @@ def splits(file: InputFile) -> list[Range]:
             for start, end in zip(bounds, ends, strict=True)]  # fmt: skip
 
 
-def _bounds_of_members(file: InputFile) -> Iterator[int]:
-    """The first gzip members behind every SPLIT_BYTES that begin with a record; only heads are decompressed.
+def _bounds_of_members(file: InputFile, packing: bytes) -> Iterator[int]:
+    """The first members or frames behind every SPLIT_BYTES that begin with a record; only heads are decompressed.
 
     A record that holds a WARC file could fool this, should it lie across a bound: its inner records are read as well.
     """
     with open(file.path, "rb") as raw:
         at = SPLIT_BYTES
-        while (place := find_member(raw, at, GZIP)) is not None:
+        while (place := find_member(raw, at, packing)) is not None:
             yield place
             at = place + SPLIT_BYTES
 

@@ -1,7 +1,8 @@
 """The bytes of a WARC or ARC file, decompressed piece by piece: gzip (member by member), zstd or plain.
 
 A gzip member or zstd frame that is damaged, or that its reader has enough of (PassedTooMuch), ends in a piece that says
-so; the next one that begins with a record follows.
+so; the next one that begins with a record follows. Of zstd, frames that need a dictionary are not read: some crawls
+keep one in the first frame of the file.
 """
 
 import io
@@ -10,7 +11,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 from fastwarc.stream_io import ZstdReader
 
@@ -134,9 +135,9 @@ def _inflate(raw: IO[bytes], start: int, size: int) -> Generator[Piece, None, in
 
 def _zstd_pieces(raw: IO[bytes], part: Range) -> Generator[Piece, None, None]:
     at: int | None = part.start
-    while at is not None:
+    while at is not None and (part.end is None or at < part.end):
         raw.seek(at)
-        reader, size = ZstdReader(raw), 0
+        reader, size = ZstdReader(cast(BinaryIO, raw if part.end is None else _UpTo(raw, part.end))), 0
         try:
             while data := reader.read(PIECE_BYTES):
                 yield Piece(at, data, opens=size == 0)
@@ -150,6 +151,17 @@ def _zstd_pieces(raw: IO[bytes], part: Range) -> Generator[Piece, None, None]:
                     yield Piece(at, tail, opens=size == 0)
             yield Piece(at, b"", damage=describe(error))
             at = find_member(raw, at + (reader.frame_start_position() or 0) + 1, ZSTD)
+
+
+class _UpTo:
+    """A file that ends where the next range begins."""
+
+    def __init__(self, raw: IO[bytes], end: int) -> None:
+        self._raw, self._end = raw, end
+        self.tell = raw.tell
+
+    def read(self, size: int) -> bytes:
+        return self._raw.read(min(size, self._end - self._raw.tell()))
 
 
 def _up_to_damage(raw: IO[bytes], at: int, size: int) -> bytes:

@@ -1,6 +1,7 @@
 """WARC and ARC records: every packing, cut into ranges, damaged in every place."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,11 +52,12 @@ def test_every_record_is_in_one_range(packing: str, tmp_path: Path, monkeypatch:
     for limit in (1, 700, 5_000, 20_000):
         monkeypatch.setattr(warc, "SPLIT_BYTES", limit)
         parts = splits(file)
-        assert read(file) == whole
+        assert [replace(one, origin="") for one in read(file)] == [replace(one, origin="") for one in whole]
+        assert packing == "zstd" or read(file) == whole, "of zstd, what decompresses from the start of the range counts"
         assert parts[0].start == 0
         assert parts[-1].end is None
         assert sum(part.num_bytes for part in parts) == file.num_bytes
-        can_be_split = packing in ("plain", "gz")
+        can_be_split = packing in ("plain", "gz", "zstd")
         assert len(parts) == 1 if not can_be_split else len(parts) > (30 if limit == 1 else 1)
 
 
@@ -164,7 +166,7 @@ def test_arc(tmp_path: Path) -> None:
         for url, body in zip(urls, (one, two), strict=True)
     ]
     for parts in (version_1, version_2):
-        for packing in ("plain", "gz"):
+        for packing in ("plain", "gz", "zstd"):
             found = read(write(tmp_path, pack(parts, packing)))
             assert [(record.kind, record.url) for record in found] == [
                 ("filedesc", "filedesc://a.arc"), ("response", urls[0].decode()), ("response", urls[1].decode()),
