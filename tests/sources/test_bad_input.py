@@ -52,6 +52,15 @@ def parquet() -> bytes:
     return packed.getvalue()
 
 
+def arrow(num_batches: int = 2, rows: int = 1000) -> bytes:
+    packed = io.BytesIO()
+    batch = pa.record_batch({"text": [f"document {number}" for number in range(rows)]})
+    with pa.ipc.new_file(packed, batch.schema) as writer:
+        for _ in range(num_batches):
+            writer.write_batch(batch)
+    return packed.getvalue()
+
+
 # per source: file, bytes, least number of documents that are kept of it, number of errors
 Case = tuple[str, bytes, int, int]
 JSONL: list[Case] = [
@@ -262,7 +271,10 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
         ("jsonl", "a.parquet", parquet()),
         ("wikipedia", "a.xml", dump(*PAGES)),
         ("cc_news", "a.warc", b"".join(RECORDS)),
+        ("jsonl", "a.arrow", arrow()),
         ("bookcorpus", "a.zip", zipped({f"{number}.txt": STORY.encode() for number in range(5)})),
+        ("bookcorpus", "a.tar", tarred({f"{number}.txt": STORY.encode() for number in range(5)})),
+        ("bookcorpus", "a.tar.gz", gzip.compress(tarred({f"{number}.txt": STORY.encode() for number in range(5)}))),
     ],
 )
 def test_a_file_that_changes_after_its_first_record_is_noticed(
@@ -276,6 +288,34 @@ def test_a_file_that_changes_after_its_first_record_is_noticed(
     change(tmp_path / file)
     with pytest.raises(UserError, match="changed while it was read"):
         list(records)
+
+
+LARGE = 40 << 20  # more than a split
+RANGES = {
+    "a.jsonl": ("jsonl", lambda: LINE * (LARGE // len(LINE))),
+    "a.arrow": ("jsonl", lambda: arrow(40, 50_000)),
+    "a.xml": ("wikipedia", lambda: dump(*PAGES * (LARGE // sum(map(len, PAGES))))),
+    "a.warc": ("cc_news", lambda: b"".join(RECORDS) * (LARGE // sum(map(len, RECORDS)))),
+    "a.zip": ("bookcorpus", lambda: zipped({f"{n}.txt": STORY.encode() * 9000 for n in range(60)}, method=0)),
+}
+
+
+@pytest.mark.parametrize("file", RANGES)
+@pytest.mark.parametrize("happens", [change, touch, Path.unlink])
+def test_a_file_that_changes_before_a_later_range_is_noticed(
+    happens: Callable[[Path], None], file: str, tmp_path: Path
+) -> None:
+    """The first ranges were read when it changed: what is read of the others is of another file."""
+    name, data = RANGES[file]
+    (tmp_path / file).write_bytes(data())
+    section = config(name, file)
+    splits = _splits(section, find_files(section, tmp_path))
+    first, *_, last = [part for split in splits for part in split.task[1]]
+    assert first.start < last.start
+    next(_read(section, first, tmp_path))
+    happens(tmp_path / file)
+    with pytest.raises(UserError, match=r"changed while it was read|is gone"):
+        list(_read(section, last, tmp_path))
 
 
 def test_the_job_goes_on_around_bad_input_and_leaves_no_litter(tmp_path: Path, workers: Workers) -> None:
