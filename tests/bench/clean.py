@@ -6,12 +6,10 @@ language filter downloads its model: its place has a block of the same shape aro
 the whole text as datatrove's does. CPU time, the best of ROUNDS; datatrove gets every tenth document.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import fasttext
@@ -24,7 +22,7 @@ from pipeline.clean import language, unicode
 from pipeline.clean.run import CleanConfig, build
 from pipeline.clean.verdict import Drop
 from pipeline.core.schema import Document
-from tests.bench.row import Row
+from tests.bench.row import Row, real_data
 from tests.sources.reading import read_all
 
 FILTERS = ("language", "quality", "repetition", "fineweb", "pii")
@@ -103,7 +101,7 @@ def megabytes_a_second(keep: Callable[[Document], bool], documents: Sequence[Doc
 
 def english_pages() -> list[Document]:
     """About 5 MB, repaired."""
-    folder = Path(os.environ["PENSTOCK_TEST_DATA"])
+    folder = real_data()
     news, _ = read_all("cc_news", folder, "news/CC-NEWS*.warc.gz", "news/dolma*.warc.gz")
     books, _ = read_all("bookcorpus", folder, "books/english_novels.zip")
     cuts = [

@@ -1,9 +1,6 @@
-"""Pages of a news crawl to main text: speed beside datatrove's block, quality beside trafilatura, memory."""
+"""Pages of a news crawl to main text: speed beside datatrove's block, quality beside trafilatura."""
 
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -16,22 +13,18 @@ from pipeline.core.plugins import parse
 from pipeline.sources import cc_news
 from pipeline.sources.base import PACKAGE, InputFile, Range, SourceConfig
 from pipeline.sources.main_text import Extractor, main_text
-from pipeline.sources.run import read_split
-from tests.bench.row import Row
-from tests.conftest import REAL_DATA
+from tests.bench.row import Row, real_data
 from tests.sources.gold import GoldPage, f1, gold_pages
 
 CRAWL = "news/CC-NEWS-REPACKED-trafilatura-dev.warc.gz"
-COPIES = 12  # of the crawl: 180 MB packed, 870 MB of HTML
 FIRST = 220  # pages by which trafilatura is known: F1 0.942
 
 
 def rows() -> Iterator[Row]:
-    data = Path(os.environ[REAL_DATA])
+    data = real_data()
     pages = gold_pages(data)
     yield speed(pages, data / CRAWL)
     yield from quality(pages)
-    yield memory(data)
 
 
 def speed(pages: list[GoldPage], crawl: Path) -> Row:
@@ -87,19 +80,6 @@ def by(name: Extractor) -> Callable[[str], str]:
     return lambda html: main_text(HTMLTree.parse(html), html, name)
 
 
-def memory(data: Path) -> Row:
-    """Of a process that reads a large file as one range."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "large.warc.gz"
-        path.write_bytes((data / CRAWL).read_bytes() * COPIES)
-        told = subprocess.run([sys.executable, "-m", "tests.bench.news", str(path), folder],
-                              check=True, capture_output=True, text=True).stdout  # fmt: skip
-        size = path.stat().st_size
-    peak, pages = map(int, told.split())
-    return Row("memory of a worker on a large WARC", peak / (1 << 20), "GiB", 1, at_most=True,
-               detail=f"peak resident set, {size >> 20} MiB packed in one range, {pages} pages")  # fmt: skip
-
-
 def config() -> SourceConfig:
     section = parse(PACKAGE, "cc_news")
     assert isinstance(section, SourceConfig)
@@ -109,10 +89,3 @@ def config() -> SourceConfig:
 def whole_file(path: Path) -> Range:
     told = path.stat()
     return Range(InputFile(path, path.name, path.name, told.st_size, told.st_mtime_ns), told.st_size)
-
-
-if __name__ == "__main__":
-    counts = read_split((config(), [whole_file(Path(sys.argv[1]))]), Path(sys.argv[2]))
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak_kb = next(line.split()[1] for line in status if line.startswith("VmHWM"))
-    print(peak_kb, counts["in"])  # ru_maxrss would be that of the process which started this one

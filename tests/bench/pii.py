@@ -1,13 +1,11 @@
 """Masking of personal data: MB/s on news pages that hold none, and against datatrove's formatter on all."""
 
 import importlib.metadata  # noqa: F401  (datatrove 0.10 uses it without importing it)
-import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from pipeline.clean import pii
-from tests.bench.row import Row
+from tests.bench.row import Row, real_data
 from tests.sources.reading import read_all
 
 ROUNDS = 5
@@ -16,7 +14,7 @@ ROUNDS = 5
 def rows() -> Iterator[Row]:
     from datatrove.pipeline.formatters import PIIFormatter
 
-    data = Path(os.environ["PENSTOCK_TEST_DATA"])
+    data = real_data()
     pages = [page.text for page in read_all("cc_news", data, "news/CC-NEWS*.warc.gz")[0].values()]
     plain = [text for text in pages if pii.mask(text, pii.Config()) == text]
     config = pii.Config(iban=False, card=False, phone=False)  # what datatrove masks

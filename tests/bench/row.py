@@ -1,6 +1,10 @@
-"""What a bench says: a measured value, what it is compared with, and the bound that was promised."""
+"""What a bench says: a measured value, what it is compared with, and the bound that was promised; its real corpora."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import REAL_DATA
 
 
 @dataclass(frozen=True)
@@ -16,3 +20,15 @@ class Row:
     @property
     def holds(self) -> bool:
         return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+
+class NoRealData(Exception):
+    """A bench cannot run here; says why."""
+
+
+def real_data() -> Path:
+    """The folder of real corpora; raises NoRealData."""
+    folder = os.environ.get(REAL_DATA, "")
+    if not Path(folder or "/dev/null").is_dir():
+        raise NoRealData(f"{REAL_DATA}={folder} is not a folder" if folder else f"{REAL_DATA} is not set")
+    return Path(folder)

@@ -1,4 +1,4 @@
-"""Wikipedia dumps: wikitext to text against the parser's own, two workers against one, memory of a worker.
+"""Wikipedia dumps: wikitext to text against the parser's own, two workers against one.
 
 The large dump is the real one several times over, each copy with page ids and titles of its own, as bzip2 multistream.
 """
@@ -7,8 +7,6 @@ import bz2
 import multiprocessing
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,20 +25,18 @@ from pipeline.sources.mediawiki.pages import spans
 from pipeline.sources.mediawiki.streams import pieces
 from pipeline.sources.mediawiki.wikitext import to_text
 from pipeline.sources.run import read_split, run
-from tests.bench.row import Row
-from tests.conftest import REAL_DATA
+from tests.bench.row import Row, real_data
 
 DUMP = "wikipedia/enwiki-pages-articles1-shortened.xml.bz2"
 NUM_PAGES, ROUNDS = 40, 3
 STAGE_ROUNDS = 2
 COPIES = 6  # of the dump: 36 MB of XML
-TALK_COPIES = 60  # of pages that are only read past: 360 MB
 PAGES_PER_STREAM = 10  # Wikimedia has 100, of a tenth of the size
 SPLIT_BYTES = 512 << 10  # instead of 32 MiB: some twenty splits, so that the last one does not decide
 
 
 def rows() -> Iterator[Row]:
-    dump = Path(os.environ[REAL_DATA]) / DUMP
+    dump = real_data() / DUMP
     yield rendering(_wikitexts(dump))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "wikipedia").mkdir()
@@ -48,8 +44,6 @@ def rows() -> Iterator[Row]:
         articles = _xml_pages(dump)
         write_dump(large, articles, COPIES)
         yield scaling(Path(folder), large)
-        write_dump(large, articles, COPIES, talk_copies=TALK_COPIES)
-        yield memory(large)
 
 
 def rendering(texts: list[str]) -> Row:
@@ -99,16 +93,6 @@ def _read(ranges: list[Range]) -> int:
         return read_split((config(), ranges), Path(folder))["in"]
 
 
-def memory(large: Path) -> Row:
-    """Of a process that reads a large dump as one range."""
-    with tempfile.TemporaryDirectory() as folder:
-        told = subprocess.run([sys.executable, "-m", "tests.bench.wikipedia", str(large), folder],
-                              check=True, capture_output=True, text=True).stdout  # fmt: skip
-    peak, num_pages = map(int, told.split())
-    detail = f"peak resident set, {large.stat().st_size >> 20} MiB packed in one range, {num_pages} pages"
-    return Row("memory of a worker on a large dump", peak / (1 << 20), "GiB", 1, at_most=True, detail=detail)
-
-
 def config() -> SourceConfig:
     section = parse(PACKAGE, "wikipedia")
     assert isinstance(section, SourceConfig)
@@ -120,16 +104,13 @@ def whole(path: Path) -> Range:
     return Range(InputFile(path, path.name, path.name, facts.st_size, facts.st_mtime_ns), facts.st_size)
 
 
-def write_dump(path: Path, articles: Sequence[bytes], copies: int, talk_copies: int = 0) -> None:
-    """Every copy of the articles has ids and titles of its own; a copy as talk pages is the same each time."""
+def write_dump(path: Path, articles: Sequence[bytes], copies: int) -> None:
+    """Every copy of the articles has ids and titles of its own."""
     head = b'<mediawiki version="0.11"><siteinfo><base>https://en.wikipedia.org/wiki/Main_Page</base></siteinfo>\n'
-    talk = _packed([article.replace(b"<ns>0</ns>", b"<ns>1</ns>", 1) for article in articles]) if talk_copies else b""
     with open(path, "wb") as dump:
         dump.write(bz2.compress(head))
         for copy in range(copies):
             dump.write(_packed([_renamed(article, copy) for article in articles]))
-        for _ in range(talk_copies):
-            dump.write(talk)
         dump.write(bz2.compress(b"</mediawiki>\n"))
 
 
@@ -168,10 +149,3 @@ def _small_splits() -> Iterator[None]:
         patch("pipeline.sources.run.group", partial(group, limit=SPLIT_BYTES)),
     ):
         yield
-
-
-if __name__ == "__main__":
-    counts = read_split((config(), [whole(Path(sys.argv[1]))]), Path(sys.argv[2]))
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak_kb = next(line.split()[1] for line in status if line.startswith("VmHWM"))
-    print(peak_kb, counts["in"])
