@@ -92,7 +92,7 @@ def _write_warc(path: Path) -> None:
     packed = b"".join(map(gzip.compress, pages))
     largest = web_page(*prose(MAX_BODY_BYTES - (1 << 20)).split("\n"), EMOJI)
     with open(path, "wb") as file:
-        for _ in range(80):
+        for _ in range(40):
             file.write(packed)
         file.write(gzip.compress(response(largest, "http://a.example/largest")))
 
@@ -103,7 +103,7 @@ def _write_dump(path: Path) -> None:
     largest = wiki_page("Largest", prose(MAX_WIKITEXT_BYTES // 2) + "\n* [[a]]" * 100_000 + EMOJI)
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(dump(*pages, largest).removesuffix(b"</mediawiki>\n"))
-        for _ in range(400):
+        for _ in range(200):
             file.write(b"".join(talk))
         file.write(b"</mediawiki>\n")
 
@@ -134,14 +134,14 @@ def _write_parquet(path: Path) -> None:
 
 
 def _write_books(path: Path) -> None:
-    """As many as a zip may hold, then the largest text, page and EPUB."""
+    """The largest text, page and EPUB, then many small ones."""
     small, text = prose(2000).encode(), prose(MAX_TEXT_BYTES - 1000) + EMOJI
     page = "<html><body>" + "".join(f"<p>{line}</p>" for line in text[: MAX_TEXT_BYTES * 3 // 4].split("\n")) + EMOJI
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("text.txt", text)
         archive.writestr("page.html", page)
         archive.writestr("book.epub", make_epub(**{"OEBPS/a.xhtml": page}))
-        for number in range(20_000):
+        for number in range(10_000):
             archive.writestr(f"{number:060}.txt", small)
 
 
