@@ -19,7 +19,7 @@ page share: they meet in the dedup stage, where the newest stays.
 | not_html    | quality | the content type is not HTML, or the bytes do not look like it; a look-up of a name (dns:) |
 | too_large   | quality | the record or the body is larger than MAX_BODY_BYTES |
 | too_deep    | quality | elements are nested more than MAX_DEPTH deep |
-| too_complex | error   | more tags, options or attributes than main_text.py lets the parser see |
+| too_complex | error   | more tags, options or attributes than markup.py lets the parser see |
 | no_text     | quality | no main text was found |
 | not_http    | error   | the response record holds no HTTP response |
 | truncated   | error   | the record is shorter than its header says, or reaches over the next |
@@ -41,7 +41,8 @@ from pipeline.sources import warc
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, placed, reject
 from pipeline.sources.charset import decode
 from pipeline.sources.http_response import BadBody, parse_response
-from pipeline.sources.main_text import MAX_DEPTH, Extractor, affordable, is_too_deep, main_text, too_complex
+from pipeline.sources.main_text import MAX_DEPTH, MAX_TAGS, Extractor, affordable, is_too_deep, main_text
+from pipeline.sources.markup import too_complex
 from pipeline.sources.page import read_about, without_title
 from pipeline.sources.urls import canonical_url, page_key
 from pipeline.sources.warc import Record
@@ -146,7 +147,7 @@ def _read_response(config: Config, record: Record, key: str) -> Document | Rejec
 
 
 def _read_page(config: Config, record: Record, key: str, html: str) -> Document | Rejected:
-    if why := too_complex(html):
+    if why := too_complex(html, MAX_TAGS):
         return broken(config, key, record.block, "too_complex", f"{why} in {record.origin}")
     tree = HTMLTree.parse(html)
     if is_too_deep(tree):

@@ -8,8 +8,8 @@
 
 Paragraphs are separated by a blank line; list items, verses and code by a line end.
 
-All three are bounded by what they are given, never by a clock. A page of more than MAX_TAGS, MAX_OPTIONS or, in one
-tag, MAX_ATTRIBUTES is not parsed at all (`too_complex`); one nested deeper than MAX_DEPTH is not read (`is_too_deep`);
+All three are bounded by what they are given, never by a clock. A page of more than MAX_TAGS, or of too many options or
+attributes, is not parsed at all (markup.too_complex); one nested deeper than MAX_DEPTH is not read (`is_too_deep`);
 of more than SLOW_TAGS or SLOW_CHARS trafilatura does not see it, and resiliparse reads it instead (`affordable`).
 Without bounds a page of 1 MB took minutes: trafilatura over `<p>` or `<br>` 300,000 times, the parser over 100,000
 attributes of one tag.
@@ -30,9 +30,6 @@ Extractor = Literal["resiliparse", "trafilatura", "best"]
 
 MAX_DEPTH = 512  # of elements, as for browsers; time grows with its square
 MAX_TAGS = 500_000  # opening and closing: a kilobyte of memory each; the largest of 645 news pages has 6,184
-MAX_OPTIONS = 20_000  # of forms: time grows with their square
-MAX_ATTRIBUTES = 1000  # of one tag: the parser compares each with all before it
-FEW_CHARS = 300_000  # of a page whose attributes cannot be too many to read
 SLOW_TAGS, SLOW_CHARS = 20_000, 4_000_000
 SKIPPED = ["nav", "footer", '[id*="comment"]', '[class*="cookie"]', '[id*="cookie"]', '[class*="caption"]']
 SCANT_CHARS = 500  # of prose: with less, the heuristics of resiliparse may have missed the story
@@ -41,27 +38,12 @@ TRUSTED_SHARE = 0.7
 
 _TOO_DEEP = " ".join(["*"] * (MAX_DEPTH + 1))
 _NOSCRIPT = re.compile(r"</?noscript[^<>]*>", re.IGNORECASE)
-_OPTION = re.compile("<option", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"""[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?)?""")  # as in browsers
-_TAG = re.compile(rf"<[a-zA-Z][^\s/>]*+(?:[\s/]++|{_ATTRIBUTE.pattern})*+")
 _SIGNS = re.compile(r"\W+")
 
 
 def is_too_deep(tree: HTMLTree) -> bool:
     """Whether elements are nested deeper than MAX_DEPTH."""
     return tree.document is not None and tree.document.query_selector(_TOO_DEEP) is not None
-
-
-def too_complex(html: str) -> str:
-    """Why a page must not be parsed; "" if it may be."""
-    if (num_tags := html.count("<")) > MAX_TAGS:
-        return f"{num_tags} tags, {MAX_TAGS} are read"
-    if num_tags > MAX_OPTIONS and (num_options := len(_OPTION.findall(html))) > MAX_OPTIONS:
-        return f"{num_options} options of forms, {MAX_OPTIONS} are read"
-    for tag in _TAG.finditer(html) if len(html) > FEW_CHARS else ():
-        if len(tag[0]) > MAX_ATTRIBUTES and len(_ATTRIBUTE.findall(tag[0])) > MAX_ATTRIBUTES:
-            return f"a tag of more than {MAX_ATTRIBUTES} attributes"
-    return ""
 
 
 def affordable(html: str, extractor: Extractor) -> Extractor:

@@ -12,24 +12,41 @@ from resiliparse.parse.html import HTMLTree
 from pipeline.sources.archives import BadBook
 
 HEADING = "\x01"
+MAX_OPTIONS = 20_000  # of forms: time grows with their square
+MAX_ATTRIBUTES = 1000  # of one tag: the parser compares each with all before it
+FEW_CHARS = 300_000  # of a page whose attributes cannot be too many to read
 MAX_TAGS = 1_000_000  # a tree takes ten times the bytes of its tags; the longest books have 100,000
 NOT_TEXT = [
     "nav", ".toc", "[role=doc-toc]", ".pagenum", ".pageno", ".page-number", ".pagenumber", ".x-ebookmaker-pageno",
     "[role=doc-pagebreak]", ".transnote", ".tnote",
 ]  # fmt: skip
 _BULLET = re.compile(r"^([^\S\n]*)[•◦▪‣] ", re.MULTILINE)
-_PAGE_BREAK = re.compile(r"<(\w+)[^<>]{0,200}epub:type=[\"'][^\"'<>]{0,50}pagebreak[^<>]{0,200}>[^<>]{0,20}</\1>")
+_PAGE_BREAK = re.compile(r"<(\w{1,20}+)[^<>]{0,200}epub:type=[\"'][^\"'<>]{0,50}pagebreak[^<>]{0,200}>[^<>]{0,20}</\1>")
 _DTD = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<!DOCTYPE[^>\[]*\[.*?\]\s*>", re.IGNORECASE | re.DOTALL)
+_OPTION = re.compile("<option", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"""[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?)?""")  # as in browsers
+_TAG = re.compile(rf"<[a-zA-Z][^\s/>]*+(?:[\s/]++|{_ATTRIBUTE.pattern})*+")
 _HEADING = re.compile(r"<h[1-4](?:\s[^<>]{0,1000})?>", re.IGNORECASE)  # in the tree, marks take time squared
 _EMPTY_HEADING = re.compile(rf"^[ \t{HEADING}]+$", re.MULTILINE)
 _GAP = re.compile(r"\n\s*\n\s*")
 
 
+def too_complex(html: str, max_tags: int) -> str:
+    """Why it must not be parsed, as time or memory would grow without bound; "" if it may be."""
+    if (num_tags := html.count("<")) > max_tags:
+        return f"{num_tags} tags, {max_tags} are read"
+    if num_tags > MAX_OPTIONS and (num_options := len(_OPTION.findall(html))) > MAX_OPTIONS:
+        return f"{num_options} options of forms, {MAX_OPTIONS} are read"
+    for tag in _TAG.finditer(html) if len(html) > FEW_CHARS else ():
+        if len(tag[0]) > MAX_ATTRIBUTES and len(_ATTRIBUTE.findall(tag[0])) > MAX_ATTRIBUTES:
+            return f"a tag of more than {MAX_ATTRIBUTES} attributes"
+    return ""
+
+
 def html_to_text(html: str) -> tuple[str, str]:
     """(title, text); raises BadBook for a document that is nothing but tags."""
-    num_tags = html.count("<")
-    if num_tags > MAX_TAGS:
-        raise BadBook("too_large", f"{num_tags} tags, {MAX_TAGS} are read")
+    if why := too_complex(html, MAX_TAGS):
+        raise BadBook("too_large", why)
     if dtd := _DTD.match(html):  # an HTML parser takes it for text
         html = html[dtd.end() :]
     html = _HEADING.sub(rf"\g<0>{HEADING}", _PAGE_BREAK.sub("", html.replace(HEADING, "")))

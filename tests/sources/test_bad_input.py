@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,41 @@ def test_a_bomb_of_ten_gigabytes_takes_bounded_memory(tmp_path: Path) -> None:
     kept, errors, peak_kb = map(int, done.stdout.split())
     assert (kept, errors) == (1, 2)
     assert peak_kb < 1 << 20
+
+
+HOSTILE: dict[str, tuple[str, str, Callable[[int], bytes]]] = {  # over which time once grew squared, or worse
+    "blanks": ("bookcorpus", "a.txt", lambda size: b"a" + b" " * size + b"b"),
+    "attributes": ("bookcorpus", "a.html", lambda size: b"<p>" + many_attributes(size // 5)),
+    "news-attributes": ("cc_news", "a.warc", lambda size: page(b"<p>" + many_attributes(size // 5))),
+    "headings": ("cc_news", "a.warc", lambda size: page(b"<h1>abc</h1>" * (size // 20))),
+    "noscript": ("cc_news", "a.warc", lambda size: page(b"</noscript" * (size // 2))),
+    "members": ("cc_news", "a.warc", lambda size: page(gzip.compress(b"") * (size // 2), "Content-Encoding: gzip")),
+}
+
+
+def many_attributes(number: int) -> bytes:
+    return b"<i " + b"".join(b"a%d=1 " % each for each in range(number)) + b">x"
+
+
+def page(body: bytes, *headers: str) -> bytes:
+    return response(body if headers else b"<html><body>" + body, "http://a.example/", *headers)
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_time_does_not_grow_squared_over_hostile_text(case: str, tmp_path: Path) -> None:
+    name, file, data = HOSTILE[case]
+
+    def seconds(size: int) -> float:
+        folder = tmp_path / str(size)
+        (folder / "in").mkdir(parents=True)
+        (folder / "in" / file).write_bytes(data(size))
+        start = time.process_time()
+        _, counts = read_folder(name, folder / "in", folder / "out")
+        assert counts["in"] == 1
+        return time.process_time() - start
+
+    seconds(1000)
+    assert seconds(400_000) < 8 * max(seconds(100_000), 0.25)
 
 
 def change(path: Path) -> None:

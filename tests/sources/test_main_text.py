@@ -7,7 +7,8 @@ from resiliparse.parse.html import HTMLTree
 
 from pipeline.sources import main_text as extractors
 from pipeline.sources.line_rules import Line, choose, parse_lines
-from pipeline.sources.main_text import affordable, by_both, by_resiliparse, is_too_deep, join, too_complex
+from pipeline.sources.main_text import MAX_TAGS, affordable, by_both, by_resiliparse, is_too_deep, join
+from pipeline.sources.markup import too_complex
 from pipeline.sources.page_words import is_label
 from tests.sources.gold import f1, gold_pages
 from tests.sources.warcs import STORY
@@ -175,7 +176,7 @@ MANY, FILLED = "a tag of more than 1000 attributes", "<p>x</p>" * 40_000
 )  # fmt: skip
 def test_a_page_that_would_take_minutes_is_not_parsed(html: str, why: str) -> None:
     """Each takes the parser or an extractor minutes, or memory beyond bounds, in sizes that a crawl has."""
-    assert too_complex(html) == why
+    assert too_complex(html, MAX_TAGS) == why
 
 
 HOSTILE = {
