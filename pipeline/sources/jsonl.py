@@ -150,7 +150,7 @@ def _read_row(config: Config, key: str, origin: str, batch: pa.RecordBatch, inde
     try:
         columns = zip(batch.schema.names, batch.columns, strict=True)
         record = {name: _decoded(column[index].as_py()) for name, column in columns}
-    except (ValueError, OverflowError) as error:  # a string that is not UTF-8, a date after the year 9999
+    except (ValueError, OverflowError, KeyError) as error:  # not UTF-8; after the year 9999; no such time zone
         return broken(config, key, b"", "malformed", describe(error))
     raw = str(_field(record, config.text_field) or "").encode("utf-8", "surrogatepass")
     return _to_document(config, key, origin, record, raw)

@@ -47,9 +47,9 @@ GOOD = {
 }
 
 
-def parquet() -> bytes:
+def parquet(**columns: Any) -> bytes:
     packed = io.BytesIO()
-    pq.write_table(pa.table({"text": [f"document {number}" for number in range(1000)]}), packed)
+    pq.write_table(pa.table({"text": [f"document {number}" for number in range(1000)], **columns}), packed)
     return packed.getvalue()
 
 
@@ -76,6 +76,7 @@ JSONL: list[Case] = [
     ("footer.parquet", parquet()[:-30] + b"\xff" * 22 + parquet()[-8:], 0, 1),
     ("length.parquet", parquet()[:-8] + b"\xff\xff\xff\x7fPAR1", 0, 1),
     ("truncated.parquet", parquet()[:-100], 0, 1),
+    ("zone.parquet", parquet(date=pa.array([0] * 1000, pa.timestamp("s", tz="Mars/Phobos"))), 0, 1000),
 ]
 WIKIPEDIA: list[Case] = [
     ("truncated.xml.bz2", b"".join(map(bz2.compress, (dump().partition(b"</media")[0], *PAGES)))[:-20], 39, 1),
