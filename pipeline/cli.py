@@ -307,7 +307,7 @@ def ledger_sample(
     data: Data,
     reason: Annotated[str, typer.Option(help="A reason of the ledger, e.g. gopher_short, near_duplicate, pii")],
     source: Annotated[str | None, typer.Option(help="Of this source only")] = None,
-    num: Annotated[int, typer.Option(min=1, help="How many")] = 5,
+    num: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many")] = 5,
     seed: Annotated[int, typer.Option(help="Another seed draws others")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -426,8 +426,10 @@ def main() -> None:
 
 
 def _fail(message: str, exit_code: int) -> None:
+    from pipeline.core.log import printable
+
     for line in message.splitlines():
-        print(f"penstock: {line}", file=sys.stderr)
+        print(f"penstock: {printable(line)}", file=sys.stderr)
     sys.exit(exit_code)
 
 

@@ -156,7 +156,7 @@ def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path], seconds
 
 
 def print_summary(summary: Summary) -> None:
-    console = Console()
+    console = Console(markup=False)
     table = Table(title="Documents", title_justify="left")
     for column in ("source", "in", "MB in", "kept", "MB kept", "dropped, by reason"):
         table.add_column(column, justify="left" if column in ("source", "dropped, by reason") else "right")

@@ -24,6 +24,7 @@ from pipeline.clean.run import CleanConfig
 from pipeline.clean.survey import build_filters, take_here
 from pipeline.clean.verdict import Outcome, decide
 from pipeline.core.errors import UserError
+from pipeline.core.log import printable
 from pipeline.core.manifest import committed_files, is_done, read_manifest
 from pipeline.core.schema import Document
 from pipeline.core.tables import DOCUMENTS_FILE, read_documents
@@ -99,7 +100,7 @@ def sample(files: Sequence[Path], num: int) -> list[Document]:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    console = Console()
+    console = Console(markup=False)
     table = Table("kept by", "dropped by", "rule", "documents", "for example",
                   title=f"{len(comparison.flips):,} of {comparison.num_documents:,} documents flip",
                   title_justify="left")  # fmt: skip
@@ -107,7 +108,7 @@ def print_comparison(comparison: Comparison) -> None:
     for (keeps, drops, reason), count in sorted(rules.items(), key=lambda item: (-item[1], item[0])):
         keys = [f"{flip.key} ({flip.detail})" if flip.detail else flip.key for flip in comparison.flips
                 if (flip.keeps, flip.drops, flip.reason) == (keeps, drops, reason)]  # fmt: skip
-        table.add_row(keeps, drops, reason, f"{count:,}", "\n".join(keys[:SHOWN_EXAMPLES]))
+        table.add_row(keeps, drops, reason, f"{count:,}", printable("\n".join(keys[:SHOWN_EXAMPLES])))
     console.print(table)
     for name, kept in zip(comparison.names, comparison.num_kept, strict=True):
         console.print(f"{name} keeps {kept:,}", highlight=False)

@@ -104,6 +104,8 @@ class Ledger:
     """Over stage folders, in stage order; those without a ledger are left out."""
 
     def __init__(self, stages: Mapping[str, Path]) -> None:
+        if gone := [str(folder) for folder in stages.values() if not folder.is_dir()]:
+            raise ArtifactError(f"{', '.join(gone)} is gone; run prepare again to make it")
         files = {name: committed_files(folder, LEDGER_FILES) for name, folder in stages.items()}
         self._files = {name: found for name, found in files.items() if found}
         self.stages = tuple(self._files)
@@ -200,7 +202,7 @@ class Ledger:
         """Any SQL over the views `ledger` and `documents` (what the first stage wrote, if it wrote any)."""
         try:
             return self._database.execute(query, list(values)).fetchall()
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException) as error:
             first = str(error).splitlines()[0]
             raise ArtifactError(f"the ledger cannot be read ({first}); `penstock verify` names damaged files") from None
 

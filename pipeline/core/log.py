@@ -6,13 +6,25 @@ from pathlib import Path
 
 FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+def printable(text: str) -> str:
+    r"""Raw text holds escape sequences, which would command the terminal of whoever looks at it: they become "\x1b"."""
+    return text.translate(_CONTROLS)
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
 
 def setup_logging(rank: int = 0, file: Path | None = None, level: int = logging.INFO) -> None:
     """Root logger for this process; called once by the command, never by library code."""
     handlers: list[logging.Handler] = []
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(level if rank == 0 else logging.ERROR)
-    terminal.setFormatter(logging.Formatter("%(message)s" if rank == 0 else f"rank {rank}: %(message)s"))
+    terminal.setFormatter(_Printable("%(message)s" if rank == 0 else f"rank {rank}: %(message)s"))
     handlers.append(terminal)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -125,6 +125,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"{path} is damaged: {error}") from None
     if not all(isinstance(part, dict) for part in (manifest.config, manifest.inputs, manifest.counts)):
         raise ArtifactError(f"{path} is damaged: config, inputs and counts are mappings")
+    stages = manifest.counts.get("stages") or {}
+    if not isinstance(stages, dict) or not all(isinstance(name, str) and "/" not in name for name in stages.values()):
+        raise ArtifactError(f"{path} is damaged: {stages!r} are no stages and their folders")
     for entry in manifest.files:
         if not isinstance(entry.name, str) or entry.name.startswith("/") or ".." in entry.name.split("/"):
             raise ArtifactError(f"{path} is damaged: {entry.name!r} is no file of this folder")

@@ -108,3 +108,12 @@ def _key_bytes(key: str) -> bytes:
         return key.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return key.encode("utf-8", "surrogatepass")
+
+
+def valid_text(text: str) -> str:
+    r"""Half a surrogate pair ("\ud83d", legal in JSON; of a file name that is not UTF-8) becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -19,6 +19,8 @@ from rich.text import Text
 
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import AMONG, Entry, Ledger
+from pipeline.core.log import printable
+from pipeline.core.schema import valid_text
 from pipeline.report.diff import changes
 from pipeline.sources.urls import canonical_url
 
@@ -80,7 +82,7 @@ class Life:
 
 def explain(data: Path, name: str) -> list[Life]:
     """Of every document that `name` may mean; raises UserError when there is none, or more than can be shown."""
-    ledger = Ledger.of(data)
+    ledger, name = Ledger.of(data), valid_text(name)
     found = find(ledger, name)
     if not found:
         near = _near(ledger, name)
@@ -171,7 +173,8 @@ def excerpt(text: str, chars: int) -> str:
 
 def survivor_of(entry: Entry) -> tuple[bytes, float | None] | None:
     """Id and similarity of the document for which this one was dropped, as `detail` tells them."""
-    told = json.loads(entry.detail) if entry.verdict == "dropped" and entry.detail.startswith('{"survivor"') else {}
+    is_told = (entry.stage, entry.verdict) == ("dedup", "dropped") and entry.detail.startswith('{"survivor"')
+    told = json.loads(entry.detail) if is_told else {}  # of a raw record, `detail` quotes whatever stands in it
     return (bytes.fromhex(told["survivor"]), told.get("jaccard")) if told else None
 
 
@@ -211,33 +214,34 @@ DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 def show(lives: list[Life]) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for life in lives:
-        console.print(f"{life.doc_id}  {life.source}: {life.key}", style="bold")
+        console.print(printable(f"{life.doc_id}  {life.source}: {life.key}"), style="bold")
         facts = {"title": life.title if life.title != life.key else "", "url": life.url, "date": life.date,
                  "language": life.language, "license": life.license, "from": _origin(life)}  # fmt: skip
         for name, value in facts.items():
             if value:
-                console.print(f"  {name:<9}{value}")
+                console.print(printable(f"  {name:<9}{value}"))
         for step in life.steps:
             _show_step(console, step)
         if life.excerpt:
-            console.print(Text("\n".join("    " + line for line in life.excerpt.splitlines()), style="dim"))
+            lines = ("    " + printable(line) for line in life.excerpt.splitlines())
+            console.print(Text("\n".join(lines), style="dim"))
 
 
 def _show_step(console: Console, step: Step) -> None:
     related = step.survivor or step.stands_for
     detail = "" if related else step.detail
     shown = (f"{step.stage:<9}{step.verdict:<9}", f"{step.num_bytes:,} bytes", step.reason, detail)
-    console.print("  " + "  ".join(part for part in shown if part))
+    console.print(printable("  " + "  ".join(part for part in shown if part)))
     if step.survivor:
-        console.print(f"           survivor {step.survivor}")
+        console.print(printable(f"           survivor {step.survivor}"))
     for one in step.stands_for:
-        console.print(f"           stands for {one}")
+        console.print(printable(f"           stands for {one}"))
     show_diff(console, step.diff)
 
 
 def show_diff(console: Console, diff: tuple[str, ...]) -> None:
     for line in diff:
-        console.print(Text(f"           {line}", style=DIFF_STYLE.get(line[:1], "")))
+        console.print(Text(printable(f"           {line}"), style=DIFF_STYLE.get(line[:1], "")))
 
 
 def _origin(life: Life) -> str:

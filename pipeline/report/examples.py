@@ -18,7 +18,8 @@ from rich.text import Text
 
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import Entry, Ledger
-from pipeline.core.schema import Document
+from pipeline.core.log import printable
+from pipeline.core.schema import Document, valid_text
 from pipeline.report.diff import changes
 from pipeline.report.document import excerpt, show_diff, survivor_of
 
@@ -54,7 +55,8 @@ class Example:
 
 def draw(data: Path, reason: str, source: str | None = None, num: int = 5, seed: int = 0) -> list[Example]:
     """`num` at most; raises UserError when the rule did nothing."""
-    ledger = Ledger.of(data)
+    ledger, reason = Ledger.of(data), valid_text(reason)
+    source = valid_text(source) if source is not None else None
     drawn = ledger.drawn_by(reason, source, num, seed)
     if not drawn:
         raise UserError(_nothing(ledger, data, reason, source))
@@ -109,15 +111,18 @@ def show(examples: list[Example]) -> None:
     console = Console(highlight=False, markup=False)
     for example in examples:
         place = f"  {example.origin}" if example.origin else ""
-        console.print(f"{example.doc_id}  {example.source}: {example.key}{place}", style="bold", soft_wrap=True)
-        console.print(f"{example.stage} {example.verdict} {example.reason}  {example.detail}", soft_wrap=True)
+        console.print(printable(f"{example.doc_id}  {example.source}: {example.key}{place}"), style="bold",
+                      soft_wrap=True)  # fmt: skip
+        console.print(printable(f"{example.stage} {example.verdict} {example.reason}  {example.detail}"),
+                      soft_wrap=True)  # fmt: skip
         if example.diff:
             show_diff(console, example.diff)
         elif example.text:
             table = Table("before", expand=True)
             if example.kept:
-                table.add_column(f"{example.kept.what}: {example.kept.key}")
+                table.add_column(printable(f"{example.kept.what}: {example.kept.key}"))
             for column in table.columns:
                 column.ratio = 1  # of the width: halves
-            table.add_row(Text(example.text), *([Text(example.kept.text)] if example.kept else []))
+            texts = (example.text, *([example.kept.text] if example.kept else []))
+            table.add_row(*(Text(printable(text)) for text in texts))
             console.print(table)

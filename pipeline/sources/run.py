@@ -40,7 +40,7 @@ import xxhash
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import LEDGER_FILES, tally
 from pipeline.core.manifest import MANIFEST, committed_files, run_stage
-from pipeline.core.schema import Document, Rejected
+from pipeline.core.schema import Document, Rejected, valid_text
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DocumentWriter
 from pipeline.sources import remote
@@ -163,9 +163,10 @@ def read_split(task: tuple[SourceConfig, list[Range]], folder: Path) -> Counts:
         for part in ranges:
             for record in _read(config, part, folder):
                 if isinstance(record, Rejected):
-                    writer.drop(record.doc_id, record.source, _valid(record.key), kind=record.kind,
-                                reason=record.reason, detail=_valid(record.detail),
-                                bytes_in=record.num_bytes, origin=_valid(record.origin or part.file.name))  # fmt: skip
+                    writer.drop(record.doc_id, record.source, valid_text(record.key), kind=record.kind,
+                                reason=record.reason, detail=valid_text(record.detail),
+                                bytes_in=record.num_bytes,
+                                origin=valid_text(record.origin or part.file.name))  # fmt: skip
                 else:
                     document = _encodable(record)
                     writer.keep(document, origin=document.origin)
@@ -215,20 +216,11 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 
 
 def _encodable(document: Document) -> Document:
-    r"""Half a surrogate pair ("\ud83d", legal in JSON; of a file name that is not UTF-8) becomes U+FFFD."""
     return replace(
-        document, key=_valid(document.key), origin=_valid(document.origin), text=_valid(document.text),
-        url=_valid(document.url), title=_valid(document.title), date=_valid(document.date),
-        meta={name: _valid(value) for name, value in document.meta.items()},
+        document, key=valid_text(document.key), origin=valid_text(document.origin), text=valid_text(document.text),
+        url=valid_text(document.url), title=valid_text(document.title), date=valid_text(document.date),
+        meta={name: valid_text(value) for name, value in document.meta.items()},
     )  # fmt: skip
-
-
-def _valid(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 @dataclass(frozen=True)

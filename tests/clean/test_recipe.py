@@ -110,6 +110,12 @@ def test_recipes_on_the_command_line(documents: Path, tmp_path: Path) -> None:
     assert "min_terminal_lines 0.12" in shown.stdout
 
 
+def test_a_key_in_brackets_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    flip = compare.Flip("0" * 32, "jsonl", "[/b] \x1b[2J", "a", "b", "gopher_short", "3")
+    compare.print_comparison(compare.Comparison(("a", "b"), 1, (1, 0), 0, (flip,)))
+    assert "[/b] \\x1b[2J" in capsys.readouterr().out
+
+
 def test_a_prepare_folder_is_compared_at_its_sources(prepared: Path) -> None:
     found = compare.compare(("gopher", "c4"), (recipe.read("gopher"), recipe.read("c4")), prepared, 50)
     assert found.num_documents == 50

@@ -5,12 +5,17 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import stage_folders
+from pipeline.core.schema import Document
+from pipeline.core.tables import DocumentWriter
 from pipeline.report.document import explain, find
+from pipeline.report.examples import draw
 from tests.processes import penstock
 from tests.report.planted import planted
 
@@ -137,3 +142,62 @@ def test_the_command(sample: Path, prepared: Path) -> None:
     assert life["key"] == key
     done = penstock("explain", "token", "5", "--data", prepared)
     assert (done.returncode, done.stderr) == (2, "penstock: explain token: this version explains doc\n")
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J \x9b[31m [/b]"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A stage whose records say whatever strangers write."""
+    folder = tmp_path / "sources-0123456789ab"
+    folder.mkdir()
+    with DocumentWriter(folder, "sources") as writer:
+        writer.keep(Document(b"1" * 16, "jsonl", HOSTILE, "a", HOSTILE, HOSTILE, HOSTILE), origin=HOSTILE)
+        writer.drop(b"2" * 16, "wikipedia", "Weir", kind="quality", reason="redirect", detail='{"survivor": "no id')
+        writer.drop(b"3" * 16, "books", "caf\ufffd.txt", kind="error", reason="failed", detail=HOSTILE)
+    for name in ("documents", "ledger"):
+        (folder / f"{name}.parquet").rename(folder / f"jsonl-00000.{name}.parquet")
+    return folder
+
+
+def test_raw_text_does_not_command_the_terminal(hostile: Path) -> None:
+    for arguments in (["explain", "doc", b"1".hex() * 16, "--data", hostile],
+                      ["explain", "doc", HOSTILE, "--data", hostile],
+                      ["explain", "doc", HOSTILE + "x", "--data", hostile],
+                      ["ledger", "sample", hostile, "--reason", "failed"]):  # fmt: skip
+        done = penstock(*arguments)
+        assert "\\x1b[2J \\x9b[31m [/b]" in done.stdout + done.stderr
+        assert not set("\x1b\x07\x9b") & set(done.stdout + done.stderr)
+
+
+def test_a_raw_record_cannot_name_a_survivor(hostile: Path) -> None:
+    (life,) = explain(hostile, "Weir")
+    assert (life.steps[0].survivor, life.steps[0].detail) == (None, '{"survivor": "no id')
+    assert draw(hostile, "redirect")[0].kept is None
+
+
+def test_a_name_that_is_not_utf8_is_looked_up_as_the_ledger_has_it(hostile: Path) -> None:
+    (life,) = explain(hostile, "caf\udce9.txt")
+    assert life.key == "caf\ufffd.txt"
+    with pytest.raises(UserError, match="nothing was dropped or edited for '\ufffd' in"):
+        draw(hostile, "\udce9")
+
+
+def test_a_prepare_folder_that_is_half_deleted_or_edited_is_an_error(prepared: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(prepared, data)
+    clean = stage_folders(data)["clean"]
+    for file in clean.glob("*.ledger.parquet"):
+        pq.write_table(pa.table({"a": [1]}), file)
+    with pytest.raises(ArtifactError, match=r"the ledger cannot be read .*`penstock verify` names damaged files"):
+        explain(data, "x")
+    shutil.rmtree(clean)
+    with pytest.raises(ArtifactError, match=rf"{re.escape(str(clean))} is gone; run prepare again to make it"):
+        explain(data, "x")
+    manifest = json.loads((data / "manifest.json").read_bytes())
+    for stages in (["clean-1"], {"clean": 5}, {"clean": "../clean"}):
+        manifest["counts"]["stages"] = stages
+        (data / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(ArtifactError, match=r"manifest\.json is damaged: .* are no stages and their folders"):
+            explain(data, "x")
