@@ -384,6 +384,21 @@ def test_a_damaged_status_is_refused(server: Server) -> None:
     server.files["/simplewiki/20260901/dumpstatus.json"] = b"[]"
     with pytest.raises(UserError, match=r"dumpstatus\.json is no status of a dump: TypeError"):
         list_files(wanted)
+    for job, error in (
+        ({}, "KeyError: 'files'"),
+        ({"files": [1]}, "AttributeError"),
+        ({"files": {"a": 5}}, "AttributeError"),
+        ({"files": {"a": {"sha1": 5}}}, "TypeError"),
+        ({"files": {"a": {"sha1": "zz"}}}, "ValueError: 'zz' is no md5, sha1 or sha256"),
+    ):
+        told = {"jobs": {JOB: {"status": "done"} | job}}
+        server.files["/simplewiki/20260901/dumpstatus.json"] = json.dumps(told).encode()
+        with pytest.raises(UserError, match=rf"dumpstatus\.json is no status of a dump: {error}"):
+            list_files(wanted)
+    told = {"jobs": {JOB: {"status": "done", "files": {"a": {"sha1": "a" * 40, "size": "1"}}}}}
+    server.files["/simplewiki/20260901/dumpstatus.json"] = json.dumps(told).encode()
+    with pytest.raises(UserError, match="the listing says that it has '1' bytes"):
+        list_files(wanted)
 
 
 def test_cc_news(server: Server, tmp_path: Path) -> None:
@@ -455,6 +470,10 @@ def test_book_lists(server: Server, tmp_path: Path) -> None:
             "two books are called x: http://a/b",
         ),
         ("{broken", "line 1: Expecting property name"),
+        ('{"url": ' + "[" * 100_000, "line 1: maximum recursion depth exceeded"),
+        ('{"url": "http://a/b", "size": Infinity}', "line 1: cannot convert float infinity to integer"),
+        ('{"url": "http://a/b", "size": -5}', "the listing says that it has -5 bytes"),
+        ('{"url": "http://a/b", "name": "\\ud83d"}', "which is no file name to write to"),
     ],
 )
 def test_lists_that_are_wrong(line: str, message: str, server: Server, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from pipeline.core.errors import UserError
 from pipeline.core.manifest import MANIFEST
 from pipeline.core.plugins import PluginConfig
+from pipeline.core.schema import valid_text
 
 PACKAGE = "pipeline.sources.fetch"
 ALGORITHM_OF_LENGTH = {32: "md5", 40: "sha1", 64: "sha256"}  # hex digits of a sum
@@ -63,8 +64,15 @@ class RemoteFile:
 
     def __post_init__(self) -> None:
         steps = self.name.split("/")
-        if "\0" in self.name or self.name == MANIFEST or any(not step or step[0] == "." for step in steps):
+        if (
+            "\0" in self.name
+            or valid_text(self.name) != self.name
+            or self.name == MANIFEST
+            or any(not step or step[0] == "." for step in steps)
+        ):
             raise UserError(f"{self.url}: the listing names it {self.name!r}, which is no file name to write to")
+        if self.num_bytes is not None and (type(self.num_bytes) is not int or self.num_bytes < 0):
+            raise UserError(f"{self.url}: the listing says that it has {self.num_bytes!r} bytes")
 
 
 def published_sum(digits: str) -> str:

@@ -72,7 +72,7 @@ def _from_list(config: Config, web: Web) -> Iterator[RemoteFile]:
             continue
         try:
             yield _from_json(json.loads(line)) if line.startswith("{") else _from_words(line.split())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"{config.urls}: line {number}: {error}") from None
 
 

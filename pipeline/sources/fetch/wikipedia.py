@@ -10,6 +10,8 @@ recombined to: they are there days earlier and are fetched side by side.
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import Field
@@ -48,7 +50,8 @@ def listing(config: Config, web: Web) -> list[RemoteFile]:
         except Missing:
             job = {"status": "not there"}
         if job.get("status") == "done":
-            return _files(web, folder, wiki, date, job["files"])
+            with _refused(f"{folder}/{date}/dumpstatus.json"):
+                return _files(web, folder, wiki, date, job["files"])
     others = ", ".join([date for date in _dates(web, folder) if date not in dates][:SHOWN_DATES]) or "no others"
     raise UserError(f"the articles of {wiki} {dates[0]} are {job.get('status', 'not there')}; there are: {others}")
 
@@ -63,9 +66,15 @@ def _dates(web: Web, folder: str) -> list[str]:
 
 
 def _job(web: Web, url: str) -> dict[str, Any]:
-    try:
+    with _refused(url):
         return dict(json.loads(web.read(url))["jobs"].get(JOB, {}))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+
+
+@contextmanager
+def _refused(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{url} is no status of a dump: {type(error).__name__}: {error}") from None
 
 
