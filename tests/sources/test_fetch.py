@@ -3,7 +3,10 @@
 import gzip
 import hashlib
 import json
+import os
 import random
+import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ from pipeline.sources.fetch.run import config_of, fetch, list_files
 from pipeline.sources.fetch.web import retry_after
 from pipeline.verify import verify
 from tests.processes import kill, penstock, started, wait_for
-from tests.sources.web_server import Server, Trick, proxy, web_server
+from tests.sources.web_server import Server, Trick, proxy, self_signed, web_server
 
 BODY = random.Random(0).randbytes(300_000)
 BOOK = "/books/a.txt"
@@ -148,6 +151,34 @@ def test_a_length_that_lies(server: Server, tmp_path: Path) -> None:
         fetch_one(server, tmp_path / "always", *[Trick(extra_length=100, ignore_range=True)] * 50)
 
 
+@pytest.mark.parametrize("facts", ["", "300000", f"{hashlib.md5(BODY).hexdigest()}"])
+def test_bytes_behind_the_end_are_not_taken(facts: str, server: Server, tmp_path: Path) -> None:
+    """More than Content-Length says; the next file comes over the same connection, where the rest still lies."""
+    server.files = {BOOK: BODY, "/b.txt": b"next"}
+    server.tricks[BOOK] = [Trick(surplus=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")]
+    fetch_list(server, tmp_path / "out", f"{{url}}{BOOK} {facts}", "{url}/b.txt", connections=1)
+    assert (tmp_path / "out/127.0.0.1/books/a.txt").read_bytes() == BODY
+    assert (tmp_path / "out/127.0.0.1/b.txt").read_bytes() == b"next"
+
+
+def test_a_body_that_does_not_end_is_cut_where_the_file_ends(server: Server, tmp_path: Path) -> None:
+    """Without Content-Length nothing but the published size says when it is enough."""
+    endless = Trick(no_length=True, surplus=bytes(10_000_000))
+    assert fetch_one(server, tmp_path / "once", endless, facts="300000") == BODY
+    assert server.of(BOOK)[1].headers["Cache-Control"] == "no-cache"
+    with pytest.raises(
+        UserError, match=r"a\.txt: more than the 300,000 bytes of the file, twice in a row; the file was"
+    ):
+        fetch_one(server, tmp_path / "always", endless, endless, facts="300000")
+    assert [path.name for path in (tmp_path / "always").rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_a_range_that_does_not_end_is_cut_where_the_file_ends(server: Server, tmp_path: Path) -> None:
+    endless = Trick(no_length=True, surplus=bytes(10_000_000))
+    assert fetch_one(server, tmp_path / "out", Trick(drop_after=100_000), endless) == BODY
+    assert ranges(server) == ["", "bytes=100000-", ""]
+
+
 def test_the_server_is_waited_for_as_long_as_it_asks(server: Server, tmp_path: Path) -> None:
     busy = [Trick(status=429, headers={"Retry-After": "1"}), Trick(status=503)]
     assert fetch_one(server, tmp_path / "out", *busy) == BODY
@@ -208,6 +239,26 @@ def test_the_proxy_of_the_environment_is_used(server: Server, tmp_path: Path, mo
         monkeypatch.setenv("http_proxy", url)
         fetch(config("books", "http://books.invalid", gutenberg=[11]), tmp_path / "out")
     assert asked == ["http://books.invalid/cache/epub/11/pg11.txt"]
+    assert (tmp_path / "out/pg11.txt").read_bytes() == b"Alice"
+
+
+def test_a_certificate_nobody_vouches_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused at once, in a line that names the variable which helps; SSL_CERT_FILE is one that does not."""
+    certificate, tls = self_signed(tmp_path)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with web_server(tls) as server:
+        server.files["/cache/epub/11/pg11.txt"] = b"Alice"
+        book = config("books", server, gutenberg=[11])
+        with pytest.raises(
+            UserError, match=r"pg11\.txt: the certificate is not trusted \(.*self-signed certificate"
+        ) as error:
+            fetch(book, tmp_path / "out")
+        (variable,) = re.findall(r"\); (\w+) names a bundle to trust$", str(error.value).splitlines()[0])
+        assert server.log == [], "nothing was said to it"
+        monkeypatch.setenv(variable, str(certificate))
+        fetch(book, tmp_path / "out")
     assert (tmp_path / "out/pg11.txt").read_bytes() == b"Alice"
 
 
@@ -282,6 +333,52 @@ def test_kill_and_go_on(server: Server, tmp_path: Path) -> None:
     assert [asked.num_sent for asked in server.of("/b.txt")] == [200_000, 300_000 - had]
     assert len(server.of("/a.txt")) == 1
     assert "2 files, all as written" in penstock("verify", out).stdout
+
+
+def test_ctrl_c_ends_at_once_and_the_next_call_goes_on(server: Server, tmp_path: Path) -> None:
+    """While one file is in silence, another waits for its headers, and a third for its turn."""
+    server.files = {"/a.txt": BODY, "/b.txt": BODY, "/c.txt": BODY}
+    server.tricks = {"/a.txt": [Trick(pause_after=200_000)], "/b.txt": [Trick(pause_before=True)]}
+    (tmp_path / "list.txt").write_text("".join(f"{server.url}{name} {sha(BODY)}\n" for name in server.files))
+    out, part = tmp_path / "out", tmp_path / "out/127.0.0.1/.a.txt.part"
+    settings = [f"urls={tmp_path / 'list.txt'}", "requests_per_s=100", "connections=2"]
+    arguments = ["fetch", "books", str(out), *(word for setting in settings for word in ("--set", setting))]
+    with started([sys.executable, "-m", "pipeline", *arguments], tmp_path / "log") as process:
+        wait_for(
+            lambda: part.exists() and part.stat().st_size > 100_000 and server.num_waiting == 2, 30, "half of the file"
+        )
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(20) == 130, (tmp_path / "log").read_text()
+    assert (tmp_path / "log").read_text().splitlines()[
+        -1
+    ] == "penstock: interrupted; the same command goes on from here"
+    assert sorted(path.name for path in part.parent.iterdir()) == [".a.txt.part", ".a.txt.part.json"]
+    had = part.stat().st_size
+    server.gate.set()
+    done = penstock(*arguments, "--json")
+    assert json.loads(done.stdout) == {"files": 3, "bytes": 900_000, "missing": 0}, done.stderr
+    assert [asked.headers.get("Range", "") for asked in server.of("/a.txt")] == ["", f"bytes={had}-"]
+    assert verify(out) == ([], 3)
+
+
+def test_two_at_once_into_one_folder(server: Server, tmp_path: Path) -> None:
+    """The second is refused at once, moves nothing, and does no harm to the first."""
+    server.files[BOOK] = BODY
+    server.tricks[BOOK] = [Trick(pause_after=200_000)]
+    (tmp_path / "list.txt").write_text(f"{server.url}{BOOK} {sha(BODY)}\n")
+    out, part = tmp_path / "out", tmp_path / "out/127.0.0.1/books/.a.txt.part"
+    arguments = ["fetch", "books", str(out), "--set", f"urls={tmp_path / 'list.txt'}", "--set", "timeout_s=20"]
+    with started([sys.executable, "-m", "pipeline", *arguments], tmp_path / "log") as first:
+        wait_for(lambda: part.exists() and part.stat().st_size > 100_000, 30, "half of the file")
+        second = penstock(*arguments)
+        assert (second.returncode, second.stderr) == (
+            2, f"penstock: another process is at work in {out}; wait for it, or name another --out\n"
+        )  # fmt: skip
+        assert server.log == [], "it asked for nothing"
+        server.gate.set()
+        assert first.wait(60) == 0, (tmp_path / "log").read_text()
+    assert (out / "127.0.0.1/books/a.txt").read_bytes() == BODY
+    assert verify(out) == ([], 1)
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_came(server: Server, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 1. bytes go to `.NAME.part`; `.NAME.part.json` says which version of the file they are of (ETag, Last-Modified, size)
 2. what is there already is not sent again: Range, with If-Range so that a file which changed is sent whole; a server
    that ignores Range, or answers another range or version, starts the file anew
-3. whole: size and sum as published; else the file is removed and fetched once more, past caches, then given up
+3. whole: size and sum as published; else the file is removed and fetched once more, past caches, then given up; a body
+   is read no further than the file is long
 4. fsync, rename to NAME
 
 Without a published sum a resumed file is only as sure as the server's validators; without those it is not resumed.
@@ -135,17 +136,21 @@ def _go_on(web: Web, remote: RemoteFile, part: Part, past_caches: bool, report: 
             raise Mismatch(f"the server has {version.num_bytes:,} bytes, published are {remote.num_bytes:,}")
         if not start:
             part.begin(version)
-        _append(web, response, part, start, report)
+        _append(web, response, part, start, version.num_bytes if remote.num_bytes is None else remote.num_bytes, report)
     if version.num_bytes is not None and part.size() != version.num_bytes:
         raise Transient(f"the connection ended after {part.size():,} of {version.num_bytes:,} bytes")
 
 
-def _append(web: Web, response: requests.Response, part: Part, start: int, report: Callable[[int], None]) -> None:
+def _append(
+    web: Web, response: requests.Response, part: Part, start: int, end: int | None, report: Callable[[int], None]
+) -> None:
     with open(part.path, "ab", buffering=0) as file:
         size = start
         for piece in web.pieces(response):
-            file.write(piece)
             size += len(piece)
+            if end is not None and size > end:
+                raise Mismatch(f"more than the {end:,} bytes of the file")
+            file.write(piece)
             report(size)
 
 

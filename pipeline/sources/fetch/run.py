@@ -11,12 +11,14 @@ OUT may grow: files of earlier fetches (another month, another language) stay an
 import logging
 import math
 import shutil
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Protocol, TypeVar, cast
 
 from pipeline.core.errors import UserError
 from pipeline.core.files import exclusive
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 STAGE = "fetch"
 VERSION = 1
 SHOWN = 3
+GRACE_S = 2.0  # for threads to notice that the fetch ends
+
+T = TypeVar("T")
 
 
 class Fetcher(Protocol):
@@ -52,9 +57,8 @@ def list_files(config: FetchConfig) -> list[RemoteFile]:
     """What `fetch` would bring; sizes that no listing says are asked for, file by file."""
     web = Web(config)
     files = _listing(config, web)
-    with ThreadPoolExecutor(config.connections) as threads:
-        sizes = threads.map(lambda file: web.size(file.url) if file.num_bytes is None else file.num_bytes, files)
-        return [replace(file, num_bytes=size) for file, size in zip(files, sizes, strict=True)]
+    asked = _in_threads(web, lambda file: web.size(file.url) if file.num_bytes is None else file.num_bytes, files)
+    return [replace(file, num_bytes=size.result()) for size, file in asked.items()]
 
 
 def print_files(files: Sequence[RemoteFile]) -> None:
@@ -126,10 +130,8 @@ def _fetch_all(web: Web, wanted: Sequence[RemoteFile], out: Path) -> tuple[dict[
     got: dict[str, Fetched] = {}
     missing: list[str] = []
     failed: list[str] = []
-    with ThreadPoolExecutor(web.config.connections) as threads, Bar(STAGE, total=len(wanted), unit="files") as bar:
-        running: dict[Future[Fetched], RemoteFile] = {
-            threads.submit(download, web, file, out, partial(sizes.__setitem__, file.name)): file for file in wanted
-        }
+    running = _in_threads(web, lambda file: download(web, file, out, partial(sizes.__setitem__, file.name)), wanted)
+    with Bar(STAGE, total=len(wanted), unit="files") as bar:
         try:
             while running:
                 ready, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -144,12 +146,42 @@ def _fetch_all(web: Web, wanted: Sequence[RemoteFile], out: Path) -> tuple[dict[
                 bar.advance(len(ready), note=f"{sum(sizes.values()) / 1e6:,.0f} MB")
         finally:
             web.stop()  # on Ctrl-C or a full disk nobody goes on
+            wait(running, timeout=GRACE_S)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(wanted)} files could not be fetched: {'; '.join(failed[:SHOWN])}\n"
             "what came stays; the same command goes on from here"
         )
     return got, missing
+
+
+def _in_threads(
+    web: Web, function: Callable[[RemoteFile], T], files: Sequence[RemoteFile]
+) -> dict[Future[T], RemoteFile]:
+    """`function` of every file, as many at a time as there are connections.
+
+    The threads are daemons, which `ThreadPoolExecutor` has none of: one that waits for a silent server must not keep
+    the process that long after Ctrl-C. What it leaves is what a kill leaves.
+    """
+    futures: dict[Future[T], RemoteFile] = {Future(): file for file in files}
+    todo: SimpleQueue[tuple[Future[T], RemoteFile]] = SimpleQueue()
+    for item in futures.items():
+        todo.put(item)
+
+    def work() -> None:
+        while not web.stopped:
+            try:
+                future, file = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                future.set_result(function(file))
+            except BaseException as error:  # noqa: BLE001  (it is for whoever asks for the result)
+                future.set_exception(error)
+
+    for _ in range(min(web.config.connections, len(files))):
+        Thread(target=work, daemon=True).start()
+    return futures
 
 
 def _require_enough(config: FetchConfig, num_files: int, missing: Sequence[str]) -> None:

@@ -4,7 +4,8 @@
 - what may pass (a dropped connection, silence, 408, 425, 429, 5xx) is tried again after 1, 2, 4, ... seconds, without
   jitter: one process is no herd; Retry-After holds all threads back;
 - what will not pass (404, a certificate nobody vouches for) is a UserError at once;
-- proxies (HTTPS_PROXY, NO_PROXY, ...) and certificate bundles come from the standard variables; TLS is always verified.
+- proxies come from the standard variables (HTTPS_PROXY, NO_PROXY, ...), certificates to trust from REQUESTS_CA_BUNDLE
+  (requests does not ask for SSL_CERT_FILE); TLS is always verified.
 
 requests does the protocol. Half of our dependencies bring it along; the standard library has neither connections that
 are kept open nor proxies for TLS that work without care.
@@ -90,6 +91,10 @@ class Web:
     def stop(self) -> None:
         """Threads that wait or read end with `Stopped`."""
         self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
 
     @contextmanager
     def open(
