@@ -3,7 +3,8 @@
     PenstockError
     |-- UserError       exit 2   the user's mistake: one line with the numbers and the remedy; never requeued
     |   |-- ConfigError          a config file or --set: every mistake at once, by dotted path
-    |   `-- ArtifactError        a file that is missing, damaged, or made by other inputs
+    |   |-- ArtifactError        a file that is missing, damaged, or made by other inputs
+    |   `-- Unreachable          a server that does not answer as it should; a split is tried again first
     |-- StoppedOnPurpose exit 75 a checkpoint is written; requeue
     `-- UnhealthyNode   exit 76  a hang or a bad node; requeue without that node
 
@@ -26,6 +27,10 @@ class ConfigError(UserError):
 
 
 class ArtifactError(UserError):
+    pass
+
+
+class Unreachable(UserError):
     pass
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.core.errors import PenstockError, UserError, missing_package, storage_error
+from pipeline.core.errors import PenstockError, Unreachable, UserError, missing_package, storage_error
 from pipeline.core.files import FileEntry, checksum, sync, write_json
 from pipeline.core.progress import Bar
 
@@ -176,7 +176,7 @@ def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
         counts = function(task, private)
         return _commit(private, Path(out), split, counts)
     except UserError as error:
-        return Failure(str(error), "", user_mistake=True, retry=False)
+        return Failure(str(error), "", user_mistake=True, retry=isinstance(error, Unreachable))
     except ImportError as error:
         missing = missing_package(error, f"split {split}")
         shown = str(missing or f"{type(error).__name__}: {error}")

@@ -76,7 +76,7 @@ def find_files(config: SourceConfig, input: Path | str) -> list[InputFile]:
 
     `input`: a folder, or a URL that fsspec reads.
     """
-    far = [pattern for pattern in config.paths if remote.is_url(input) or remote.is_url(pattern)]
+    far = [pattern for pattern in sorted(config.paths) if remote.is_url(input) or remote.is_url(pattern)]
     found = {file.name: file for pattern in far for file in remote.find(config.source, input, pattern)}
     if not remote.is_url(input):
         near = [pattern for pattern in sorted(config.paths) if pattern not in far]

@@ -31,7 +31,7 @@ def matching(top: Path, pattern: Sequence[str]) -> Iterator[Path]:
         for name in sorted(_list(folder)):
             path, parts = folder / name, (*above, name)
             if not os.path.isdir(path):
-                if _matches(parts, pattern):
+                if matches(parts, pattern):
                     yield path
             elif _may_lead(parts, pattern):
                 (links if path.is_symlink() else pending).append((path, parts))
@@ -48,6 +48,15 @@ def what_it_is(path: Path) -> str:
     return "" if kind == stat.S_IFREG else KINDS.get(kind, "no file")
 
 
+def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path is meant: `*` within a folder, `**` for any number of folders, hidden names only when named."""
+    if not pattern or not parts:
+        return not parts and all(part == "**" for part in pattern)
+    if pattern[0] != "**":
+        return _fits(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
+    return matches(parts, pattern[1:]) or (not parts[0].startswith(".") and matches(parts[1:], pattern))
+
+
 def _list(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
@@ -60,14 +69,6 @@ def _may_lead(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     if not pattern or pattern[0] == "**":
         return bool(pattern) and (not parts[0].startswith(".") or _may_lead(parts, pattern[1:]))
     return _fits(parts[0], pattern[0]) and (len(pattern) > 1 if len(parts) == 1 else _may_lead(parts[1:], pattern[1:]))
-
-
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    if not pattern or not parts:
-        return not parts and all(part == "**" for part in pattern)
-    if pattern[0] != "**":
-        return _fits(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
-    return _matches(parts, pattern[1:]) or (not parts[0].startswith(".") and _matches(parts[1:], pattern))
 
 
 def _fits(name: str, part: str) -> bool:
