@@ -22,7 +22,7 @@ from pipeline.core.ledger import AMONG, Entry, Ledger
 from pipeline.core.log import printable
 from pipeline.core.schema import valid_text
 from pipeline.report.diff import changes
-from pipeline.sources.urls import canonical_url
+from pipeline.sources.web.urls import canonical_url
 
 MANY = 1000  # a name that means more documents is refused
 SHOWN = 10  # documents in full, and names in a list

@@ -32,8 +32,9 @@ from typing import cast
 from pydantic import Field
 
 from pipeline.core.schema import Document, Rejected, document_id
-from pipeline.sources.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
-from pipeline.sources.archives import (
+from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, group, placed, reject
+from pipeline.sources.books.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
+from pipeline.sources.books.archives import (
     MAX_BOOK_BYTES,
     MAX_MEMBERS,
     MAX_TEXT_BYTES,
@@ -44,11 +45,10 @@ from pipeline.sources.archives import (
     within,
     zipped,
 )
-from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, group, placed, reject
-from pipeline.sources.chapters import find_chapters, pack, set_apart
+from pipeline.sources.books.chapters import find_chapters, pack, set_apart
+from pipeline.sources.books.epub import read_epub
+from pipeline.sources.books.gutenberg import find_facts, join_lines, normalise, strip_licence
 from pipeline.sources.charset import decode
-from pipeline.sources.epub import read_epub
-from pipeline.sources.gutenberg import find_facts, join_lines, normalise, strip_licence
 from pipeline.sources.markup import HEADING, html_to_text
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")

@@ -37,15 +37,15 @@ from typing import cast
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.core.schema import Document, Kind, Rejected, document_id
-from pipeline.sources import warc
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, failed, placed, reject
 from pipeline.sources.charset import decode
-from pipeline.sources.http_response import BadBody, parse_response
-from pipeline.sources.main_text import MAX_DEPTH, MAX_TAGS, Extractor, affordable, is_too_deep, main_text
 from pipeline.sources.markup import too_complex
-from pipeline.sources.page import read_about, without_title
-from pipeline.sources.urls import canonical_url, page_key
-from pipeline.sources.warc import Record
+from pipeline.sources.web import warc
+from pipeline.sources.web.http_response import BadBody, parse_response
+from pipeline.sources.web.main_text import MAX_DEPTH, MAX_TAGS, Extractor, affordable, is_too_deep, main_text
+from pipeline.sources.web.page import read_about, without_title
+from pipeline.sources.web.urls import canonical_url, page_key
+from pipeline.sources.web.warc import Record
 
 MAX_BODY_BYTES = 16 << 20
 

@@ -9,7 +9,7 @@ import re
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources.archives import BadBook
+from pipeline.sources.books.archives import BadBook
 
 HEADING = "\x01"
 MAX_OPTIONS = 20_000  # of forms: time grows with their square

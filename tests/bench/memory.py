@@ -34,8 +34,8 @@ import pyarrow.parquet as pq
 from pipeline.clean.run import CleanConfig, clean_split
 from pipeline.clean.survey import inputs
 from pipeline.core.plugins import parse
-from pipeline.sources.archives import MAX_TEXT_BYTES
 from pipeline.sources.base import PACKAGE, InputFile, Range, SourceConfig
+from pipeline.sources.books.archives import MAX_TEXT_BYTES
 from pipeline.sources.cc_news import MAX_BODY_BYTES
 from pipeline.sources.run import read_split
 from pipeline.sources.wikipedia import MAX_WIKITEXT_BYTES

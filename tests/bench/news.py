@@ -12,7 +12,7 @@ from resiliparse.parse.html import HTMLTree
 from pipeline.core.plugins import parse
 from pipeline.sources import cc_news
 from pipeline.sources.base import PACKAGE, InputFile, Range, SourceConfig
-from pipeline.sources.main_text import Extractor, main_text
+from pipeline.sources.web.main_text import Extractor, main_text
 from tests.bench.row import Row, real_data
 from tests.sources.gold import GoldPage, f1, gold_pages
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.sources.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
+from pipeline.sources.books.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
 
 PROSE = (
     "It was a bright cold day in April, and the clocks were striking\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sources import archives
+from pipeline.sources.books import archives
 from tests.sources.packing import tarred, zipped
 from tests.sources.reading import read_all, reasons
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources import archives, bookcorpus, epub, markup
-from pipeline.sources.gutenberg import find_facts, join_lines, strip_licence
+from pipeline.sources import bookcorpus, markup
+from pipeline.sources.books import archives, epub
+from pipeline.sources.books.gutenberg import find_facts, join_lines, strip_licence
 from tests.sources.packing import PACKAGE, chapter, make_epub, zipped
 from tests.sources.reading import read_all, reasons
 

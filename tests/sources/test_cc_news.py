@@ -11,8 +11,8 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.sources import cc_news
-from pipeline.sources.page import About
-from pipeline.sources.urls import canonical_url
+from pipeline.sources.web.page import About
+from pipeline.sources.web.urls import canonical_url
 from tests.sources.reading import read_all, reasons
 from tests.sources.warcs import STORY, chunked, html, http, member, record
 

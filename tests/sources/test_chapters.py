@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.sources.chapters import Chapter, Piece, cut, find_chapters, is_heading, pack, set_apart
+from pipeline.sources.books.chapters import Chapter, Piece, cut, find_chapters, is_heading, pack, set_apart
 from pipeline.sources.markup import HEADING
 
 PROSE = "It was a bright cold day in April, and the clocks were striking thirteen. " * 3

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sources.archives import BadBook
-from pipeline.sources.epub import read_epub
+from pipeline.sources.books.archives import BadBook
+from pipeline.sources.books.epub import read_epub
 from tests.sources.packing import PACKAGE, chapter, make_epub
 from tests.sources.reading import read_all, reasons
 

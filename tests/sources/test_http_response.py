@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from fastwarc.stream_io import BrotliWriter
 
-from pipeline.sources.http_response import BadBody, Response, parse_response
+from pipeline.sources.web.http_response import BadBody, Response, parse_response
 from tests.sources.warcs import chunked, http
 
 BODY = b"<html><p>" + b"a paragraph of the page " * 50

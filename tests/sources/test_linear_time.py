@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
-from pipeline.sources.gutenberg import join_lines, normalise, strip_licence
-from pipeline.sources.main_text import by_resiliparse
+from pipeline.sources.books.apparatus import drop_contents, drop_illustrations, drop_notes, drop_page_marks
+from pipeline.sources.books.gutenberg import join_lines, normalise, strip_licence
 from pipeline.sources.markup import html_to_text
+from pipeline.sources.web.main_text import by_resiliparse
 
 
 def main_text(html: str) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources import main_text as extractors
-from pipeline.sources.line_rules import Line, choose, parse_lines
-from pipeline.sources.main_text import MAX_TAGS, affordable, by_both, by_resiliparse, is_too_deep, join
 from pipeline.sources.markup import too_complex
-from pipeline.sources.page_words import is_label
+from pipeline.sources.web import main_text as extractors
+from pipeline.sources.web.line_rules import Line, choose, parse_lines
+from pipeline.sources.web.main_text import MAX_TAGS, affordable, by_both, by_resiliparse, is_too_deep, join
+from pipeline.sources.web.page_words import is_label
 from tests.sources.gold import f1, gold_pages
 from tests.sources.warcs import STORY
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.sources.urls import canonical_url, page_key
+from pipeline.sources.web.urls import canonical_url, page_key
 
 
 @pytest.mark.parametrize(

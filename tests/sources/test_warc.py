@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.sources import warc, warc_packing
 from pipeline.sources.base import InputFile
-from pipeline.sources.warc import Record, records, splits
+from pipeline.sources.web import warc, warc_packing
+from pipeline.sources.web.warc import Record, records, splits
 from tests.sources.warcs import http, member, record
 
 PAGES = [record(http(random.Random(n).randbytes(200 + 37 * n)), f"http://a.example/{n}") for n in range(60)]

@@ -23,8 +23,8 @@ from typing import Literal
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.sources.line_rules import Line, choose, parse_lines, prose_chars
-from pipeline.sources.page_words import is_label
+from pipeline.sources.web.line_rules import Line, choose, parse_lines, prose_chars
+from pipeline.sources.web.page_words import is_label
 
 Extractor = Literal["resiliparse", "trafilatura", "best"]
 

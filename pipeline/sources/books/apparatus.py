@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pipeline.sources.chapters import is_heading
+from pipeline.sources.books.chapters import is_heading
 from pipeline.sources.markup import HEADING
 
 PAGE_CHARS = 4_500  # numbers that stand closer than this are pages, not chapters

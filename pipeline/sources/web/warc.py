@@ -23,7 +23,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 
 from pipeline.sources.base import SPLIT_BYTES, InputFile, Range
-from pipeline.sources.warc_packing import (
+from pipeline.sources.web.warc_packing import (
     BEGINS,
     MAX_HEAD_BYTES,
     NEXT,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastwarc.stream_io import BrotliReader, ZstdReader
 
-from pipeline.sources.warc import parse_headers
+from pipeline.sources.web.warc import parse_headers
 
 STEP_BYTES = 256 << 10
 GIVEN_BYTES = 16 << 10  # of a body at a time: zlib copies what is behind the end of a member, and there may be many

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from pipeline.sources.archives import MAX_MEMBERS, MAX_TEXT_BYTES, BadBook, open_zip, read_zip_member
+from pipeline.sources.books.archives import MAX_MEMBERS, MAX_TEXT_BYTES, BadBook, open_zip, read_zip_member
 from pipeline.sources.charset import decode
 
 MAX_XML_BYTES = 4 << 20

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.sources.page_words import (
+from pipeline.sources.web.page_words import (
     LABEL_CHARS,
     NOISE_CHARS,
     is_noise,
