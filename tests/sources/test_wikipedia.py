@@ -267,7 +267,7 @@ def test_wikitext(wikitext: str, text: str) -> None:
          "1/2 Ge₉²⁻ 1.5±0.1×10⁹ kg 10⁶ 4th"),
         ("{{USD|50}} {{nihongo|bayonet|銃剣|jūken}} {{IPAc-en|n|ɪ|m}} {{HMS|Ajax|22|6}}",
          "US$50 bayonet (銃剣, jūken) /nɪm/ HMS Ajax"),
-        ("a{{coord|1|2}} {{Infobox x|a={{b}}}}<ref>{{cite web}}</ref>", "a"),
+        ("a{{coord|1|2|display=title}} {{Infobox x|a={{b}}}}<ref>{{cite web}}</ref>", "a"),
     ],
 )  # fmt: skip
 def test_templates_that_carry_prose(wikitext: str, text: str) -> None:
