@@ -3,7 +3,8 @@
     raw files -> sources -> clean -> dedup -> tokenizer -> shards -> OUT/manifest.json
 
 OUT/manifest.json names the stage folders that belong together (`counts.stages`): whoever reads OUT reads it first.
-OUT/summary.json holds the figures shown at the end; OUT/events.jsonl when each stage ran and for how long.
+OUT/summary.json holds the figures shown at the end; OUT/events.jsonl when each stage ran and for how long;
+OUT/progress.json and OUT/events/ what runs now and what each attempt did (core/stage_log.py).
 """
 
 import json
@@ -61,7 +62,10 @@ class PrepareConfig(Config):
     tokenizer: TokenizerConfig = TokenizerConfig()
     shards: ShardsConfig = ShardsConfig()
     num_workers: int | None = Field(default=None, ge=1)
-    """Ray workers of one CPU each; default: as many as this process may use. Does not change the output."""
+    """Ray workers of one CPU each; default: as many as this process may use, on a cluster as many as fit. Does not
+    change the output."""
+    worker_memory: float = Field(default=1.0, gt=0)
+    """GiB that Ray sets aside for a worker: on a node no more run at once than fit. Does not change the output."""
 
 
 class Planted(BaseModel, frozen=True):
@@ -103,7 +107,7 @@ def _prepare(config: PrepareConfig, out: Path) -> Summary:
             events.write(json.dumps(line) + "\n")
         return folders[name]
 
-    with Workers(config.num_workers) as workers:
+    with Workers(config.num_workers, int(config.worker_memory * 2**30), log=out) as workers:
         documents = stage("sources", lambda: sources(config.sources, config.input, out, workers))
         cleaned = stage("clean", lambda: clean(config.clean, documents, out, workers))
         unique = stage("dedup", lambda: dedup(config.dedup, cleaned, out, workers))

@@ -1,70 +1,49 @@
 """A function over input splits, on Ray: skip what is committed, run the rest, retry a bounded number of times.
 
-    with Workers(num_workers=8) as workers:
+    with Workers(num_workers=8, log=out) as workers:
         receipts = workers.map(clean_split, splits, folder, label="clean")
 
-A split's function gets `(task, folder)`, writes files into that private folder and returns counts. Then, in the worker:
-
-1. every file is hashed and fsynced,
-2. renamed into the stage's folder as "<split id>.<name>",
-3. `receipts/<split id>.json` (counts and checksums) is written last: the split is committed.
-
-Two attempts at one split may overlap (a worker outlives its driver by seconds): each has a folder of its own, equal
-input gives equal bytes, and the last rename wins. Ray starts when the first split has work to do, not before.
-Facts behind the choices: what Ray does when a worker, the driver or the disk fails was measured, not read.
+What a worker does with a split is in splits.py, which split comes next in schedule.py, what is told in stage_log.py.
+Here is Ray: a pool that starts when the first split has work to do; on a cluster the one in RAY_ADDRESS, which
+`ray job submit` sets. `map` returns when every split is committed, and raises otherwise.
 """
 
-import json
 import logging
 import os
 import pickle
-import shutil
+import signal
+import socket
+import threading
 import time
-import traceback
-import uuid
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
-from pipeline.core.errors import PenstockError, Unreachable, UserError, missing_package, storage_error
-from pipeline.core.files import FileEntry, checksum, sync, write_json
-from pipeline.core.progress import Bar
+from pipeline.core.errors import PenstockError, StoppedOnPurpose, UnhealthyNode, UserError
+from pipeline.core.schedule import Schedule
+from pipeline.core.splits import (
+    RECEIPTS,
+    Counts,
+    Failure,
+    Receipt,
+    Split,
+    SplitFunction,
+    attempt,
+    read_receipt,
+    remove_leftovers,
+)
+from pipeline.core.stage_log import StageLog
+
+__all__ = ["Counts", "Receipt", "Split", "SplitsFailed", "Workers"]
 
 logger = logging.getLogger(__name__)
 
-Counts = dict[str, int]
-SplitFunction = Callable[[Any, Path], Counts]
-
-
-@dataclass(frozen=True)
-class Split:
-    """The unit of work and of retry. Its output depends on `task` alone: not on worker, order, clock or load."""
-
-    id: str  # unique in the stage, safe as a file name; outputs sort by it
-    task: Any  # what the function receives: picklable, small
-    num_bytes: int = 0  # of input: large splits start first
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Proof that a split is committed."""
-
-    split: str
-    counts: Counts
-    files: tuple[FileEntry, ...]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why an attempt failed; plain text, since not every exception survives pickling."""
-
-    message: str
-    trace: str
-    user_mistake: bool
-    retry: bool
+WORKER_MEMORY = 1 << 30  # bytes; what stages promise to stay below, whatever the input's size
+SURVEY_EVERY_S = 5.0  # is the head there, which nodes are alive
+HEAD_SILENT_S = 15.0
+NO_NODE_S = 60.0
+OBJECT_STORE = 200 << 20  # bytes; receipts are small
 
 
 class SplitsFailed(PenstockError):
@@ -72,12 +51,18 @@ class SplitsFailed(PenstockError):
 
 
 class Workers:
-    """A pool of Ray workers, one CPU each; use as a context manager."""
+    """A pool of Ray workers, one CPU and `memory` bytes each; use as a context manager.
 
-    def __init__(self, num_workers: int | None = None, tries: int = 3) -> None:
-        self.num_workers = num_workers or len(os.sched_getaffinity(0))
-        self.tries = tries
+    num_workers: at most so many at once; default: as many as this process may use, on a cluster as many as fit.
+    log: the folder for progress.json and events/, which must exist.
+    """
+
+    def __init__(self, num_workers: int | None = None, memory: int = WORKER_MEMORY, log: Path | None = None) -> None:
+        self.num_workers = num_workers
+        self.memory = memory
+        self.log = log
         self._attempt: Any = None  # the remote function; set when Ray is up
+        self._on_sigterm: Any = None  # the handler before ours
 
     def __enter__(self) -> "Workers":
         return self
@@ -88,51 +73,51 @@ class Workers:
 
             ray.shutdown()
             self._attempt = None
+            if self._on_sigterm is not None:
+                signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def map(self, function: SplitFunction, splits: Sequence[Split], out: Path, label: str) -> list[Receipt]:
         """Receipts in the order of `splits`; raises UserError or SplitsFailed when some could not be done."""
-        (out / "receipts").mkdir(parents=True, exist_ok=True)
-        done = {split.id: receipt for split in splits if (receipt := _read_receipt(out, split.id))}
-        todo = sorted((s for s in splits if s.id not in done), key=lambda s: (-s.num_bytes, s.id))
-        if todo:
+        (out / RECEIPTS).mkdir(parents=True, exist_ok=True)
+        done = {split.id: receipt for split in splits if (receipt := read_receipt(out, split.id))}
+        if todo := [split for split in splits if split.id not in done]:
             self._start()
-            with Bar(label, total=len(splits), unit="splits", done=len(done)) as bar:
-                done |= self._run(function, todo, out, bar)
-        for leftover in out.glob(".attempt-*"):  # of workers that died; no attempt runs any more
-            shutil.rmtree(leftover, ignore_errors=True)
+            with StageLog(label, todo, len(done), self.log) as log:
+                done |= self._run(function, todo, out, log)
+        remove_leftovers(out)
         return [done[split.id] for split in splits]
 
-    def _run(self, function: SplitFunction, todo: list[Split], out: Path, bar: Bar) -> dict[str, Receipt]:
+    def _run(self, function: SplitFunction, todo: list[Split], out: Path, log: StageLog) -> dict[str, Receipt]:
         import ray
 
-        waiting = deque(todo)
+        schedule, cluster = Schedule(todo), _Cluster(self.memory)
         running: dict[Any, Split] = {}
-        attempts: dict[str, int] = {}
         done: dict[str, Receipt] = {}
-        failed: dict[str, Failure] = {}
-        while waiting or running:
-            while waiting and len(running) < self.num_workers:
-                split = waiting.popleft()
-                attempts[split.id] = attempts.get(split.id, 0) + 1
-                work = pickle.dumps((function, split.task))  # not left to Ray: see _attempt
+        while not schedule.is_done():
+            slots = min(cluster.slots(), self.num_workers or cluster.slots())
+            while len(running) < slots and (split := schedule.next(time.monotonic())):
+                log.started(split, schedule.attempts[split.id])
+                work = pickle.dumps((function, split.task))  # not left to Ray: see splits.attempt
                 running[self._attempt.remote(work, split.id, str(out))] = split
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=5)
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=0.2) if running else ([], [])
+            if not running:
+                time.sleep(0.05)  # all that is left rests
             for reference in ready:
                 split = running.pop(reference)
                 outcome = _outcome(reference)
                 if isinstance(outcome, Receipt):
+                    schedule.committed(split)
                     done[split.id] = outcome
-                    bar.advance()
-                elif outcome.retry and attempts[split.id] < self.tries:
-                    logger.warning("%s: attempt %d failed: %s", split.id, attempts[split.id], outcome.message)
-                    time.sleep(0.1 * 2 ** attempts[split.id])
-                    waiting.append(split)
+                    log.committed(split, outcome)
                 else:
-                    failed[split.id] = outcome
-                    if outcome.user_mistake:  # a full disk fails every other split too
-                        waiting.clear()
-        if failed:
-            raise _error(failed)
+                    again = schedule.failed(split, outcome, time.monotonic())
+                    log.failed(split, outcome, again)
+                    if again:
+                        logger.warning("%s: attempt %d failed: %s", split.id, schedule.attempts[split.id],
+                                       outcome.message)  # fmt: skip
+            log.tick()
+        if schedule.given_up:
+            raise _error(schedule.given_up)
         return done
 
     def _start(self) -> None:
@@ -149,11 +134,78 @@ class Workers:
             if os.environ.get("RAY_ADDRESS"):
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
             else:
-                ray.init(num_cpus=self.num_workers, include_dashboard=False, log_to_driver=False,
-                         logging_level=logging.CRITICAL, object_store_memory=200 << 20)  # fmt: skip
+                cpus = self.num_workers or len(os.sched_getaffinity(0))
+                ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL,
+                         object_store_memory=OBJECT_STORE)  # fmt: skip
         finally:
             os.umask(before)
-        self._attempt = ray.remote(num_cpus=1, max_retries=0)(_attempt)
+        if threading.current_thread() is threading.main_thread():
+            self._on_sigterm = signal.signal(
+                signal.SIGTERM, _stop
+            )  # after ray.init, whose own handler ends without a word
+        self._attempt = ray.remote(num_cpus=1, memory=self.memory, max_retries=0)(attempt)
+
+
+class _Cluster:
+    """How many workers fit on the nodes that are alive, asked anew every few seconds.
+
+    Ray itself says nothing when no node can ever run a task, and when the head is gone it ends the process a minute
+    later without a word.
+    """
+
+    def __init__(self, memory: int) -> None:
+        import ray
+
+        self._memory = memory
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self._head = (host, int(port))
+        self._heard = self._had_slots = self._surveyed = time.monotonic()
+        nodes = _alive()
+        self._slots = sum(self._fit(node) for node in nodes)
+        if not self._slots:
+            largest = max(nodes, key=lambda node: (node.get("memory", 0), node.get("CPU", 0)), default={})
+            raise UserError(
+                f"a worker needs 1 CPU and {memory / 2**30:.1f} GiB; the largest of {len(nodes)} Ray nodes has "
+                f"{largest.get('CPU', 0):g} CPUs and {largest.get('memory', 0) / 2**30:.1f} GiB"
+            )
+
+    def slots(self) -> int:
+        """Raises UnhealthyNode when the head does not answer, or no node is left that could run a worker."""
+        now = time.monotonic()
+        if now - self._surveyed > SURVEY_EVERY_S:
+            self._surveyed = now
+            if self._head_answers():
+                self._heard = now
+                self._slots = sum(self._fit(node) for node in _alive())
+            if self._slots:
+                self._had_slots = now
+            if now - self._heard > HEAD_SILENT_S:
+                raise UnhealthyNode(f"the head of the Ray cluster ({':'.join(map(str, self._head))}) does not answer; "
+                                    f"start the cluster and rerun: what is committed stays")  # fmt: skip
+            if now - self._had_slots > NO_NODE_S:
+                raise UnhealthyNode("no Ray node is left that has room for a worker; rerun when there are some: "
+                                    "what is committed stays")  # fmt: skip
+        return self._slots
+
+    def _fit(self, node: dict[str, float]) -> int:
+        return int(min(node.get("CPU", 0), node.get("memory", 0) // self._memory))
+
+    def _head_answers(self) -> bool:
+        try:
+            socket.create_connection(self._head, timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+
+def _alive() -> list[dict[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise StoppedOnPurpose("stopped as told; the same command goes on from what is committed")
 
 
 def _outcome(reference: Any) -> Receipt | Failure:
@@ -161,59 +213,10 @@ def _outcome(reference: Any) -> Receipt | Failure:
 
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:  # not ours: our function returns its failures
-        return Failure(str(error.cause or error).splitlines()[0], str(error), user_mistake=False, retry=False)
+    except ray.exceptions.RayTaskError as error:  # not ours: `attempt` returns its failures
+        return Failure(str(error.cause or error).splitlines()[0], str(error))
     except ray.exceptions.RayError as error:  # killed, out of memory, its node gone
-        return Failure(f"{type(error).__name__}: the worker died", str(error), user_mistake=False, retry=True)
-
-
-def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
-    """Runs in the worker; `work` is unpickled here, as that may need a library which is not there."""
-    private = Path(out) / f".attempt-{split}-{uuid.uuid4().hex[:8]}"
-    try:
-        private.mkdir(parents=True)
-        function, task = pickle.loads(work)
-        counts = function(task, private)
-        return _commit(private, Path(out), split, counts)
-    except UserError as error:
-        return Failure(str(error), "", user_mistake=True, retry=isinstance(error, Unreachable))
-    except ImportError as error:
-        missing = missing_package(error, f"split {split}")
-        shown = str(missing or f"{type(error).__name__}: {error}")
-        # not there for this split, not there for any: the user's mistake, so that no other one is begun
-        return Failure(shown, traceback.format_exc(), user_mistake=missing is not None, retry=False)
-    except OSError as error:
-        mistake = storage_error(error)
-        shown = str(mistake or f"{type(error).__name__}: {error}")
-        return Failure(shown, traceback.format_exc(), user_mistake=mistake is not None, retry=mistake is None)
-    except Exception as error:  # noqa: BLE001  (text crosses the process boundary, exceptions may not)
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(), user_mistake=False, retry=False)
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
-
-
-def _commit(private: Path, out: Path, split: str, counts: Counts) -> Receipt:
-    files = []
-    for path in sorted(private.iterdir()):
-        name = f"{split}.{path.name}"
-        files.append(checksum(path, name))
-        sync(path)
-        os.replace(path, out / name)
-    sync(out)
-    receipt = Receipt(split, counts, tuple(files))
-    write_json(out / "receipts" / f"{split}.json", {"split": split, "counts": counts, "files": files})
-    return receipt
-
-
-def _read_receipt(out: Path, split: str) -> Receipt | None:
-    """None if the split is not committed, or if a file of it is gone or was cut short: then it is done again."""
-    try:
-        body = json.loads((out / "receipts" / f"{split}.json").read_bytes())
-        files = tuple(FileEntry(*entry) for entry in body["files"])
-        whole = all((out / entry.name).stat().st_size == entry.num_bytes for entry in files)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return None
-    return Receipt(body["split"], body["counts"], files) if whole else None
+        return Failure(f"{type(error).__name__}: the worker died", str(error), retry=True, died=True)
 
 
 def _error(failed: dict[str, Failure]) -> PenstockError:
@@ -223,4 +226,4 @@ def _error(failed: dict[str, Failure]) -> PenstockError:
     for split, failure in failed.items():
         logger.error("%s failed:\n%s", split, failure.trace or failure.message)
     first = next(iter(failed.items()))
-    return SplitsFailed(f"{len(failed)} splits failed, first {first[0]}: {first[1].message}")
+    return SplitsFailed(f"{len(failed)} splits failed, first {first[0]}: {first[1].message}; the others are committed")

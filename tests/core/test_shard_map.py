@@ -107,7 +107,7 @@ def import_and_shout(task: dict[str, Any], folder: Path) -> dict[str, int]:
 
 
 def test_a_split_that_kills_its_worker_every_time_is_given_up(tmp_path: Path, workers: Workers) -> None:
-    with pytest.raises(SplitsFailed, match="WorkerCrashedError: the worker died"):
+    with pytest.raises(SplitsFailed, match="WorkerCrashedError: the worker died, 4 times, the last time alone"):
         workers.map(die, [Split("a", {})], tmp_path, "die")
 
 

@@ -1,0 +1,125 @@
+"""A split of a stage, and what a worker promises: its files appear in the stage's folder whole, receipt last, or not.
+
+A split's function gets `(task, folder)`, writes files into that private folder and returns counts. Then
+
+1. every file is hashed and fsynced,
+2. renamed into the stage's folder as "<split id>.<name>",
+3. `receipts/<split id>.json` (counts and checksums) is written last: the split is committed.
+
+Two attempts at one split may overlap (a worker outlives its driver by seconds, a lost node by minutes): each has a
+folder of its own, equal input gives equal bytes, and the last rename wins.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import socket
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import Unreachable, UserError, missing_package, storage_error
+from pipeline.core.files import FileEntry, checksum, sync, write_json
+
+Counts = dict[str, int]
+SplitFunction = Callable[[Any, Path], Counts]
+RECEIPTS = "receipts"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The unit of work and of retry. Its output depends on `task` alone: not on worker, order, clock or load."""
+
+    id: str  # unique in the stage, safe as a file name; outputs sort by it
+    task: Any  # what the function receives: picklable, small
+    num_bytes: int = 0  # of input: large splits start first
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof that a split is committed."""
+
+    split: str
+    counts: Counts
+    files: tuple[FileEntry, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed; plain text, since not every exception survives pickling."""
+
+    message: str
+    trace: str = ""
+    user_mistake: bool = False
+    retry: bool = False
+    died: bool = False  # the worker: killed, crashed, out of memory, or its node was lost
+
+
+def attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
+    """Runs in the worker; `work` is unpickled here, as that may need a library which is not there."""
+    private = Path(out) / f".attempt-{split}-{uuid.uuid4().hex[:8]}"
+    try:
+        _make(private)
+        function, task = pickle.loads(work)
+        counts = function(task, private)
+        return _commit(private, Path(out), split, counts)
+    except UserError as error:
+        return Failure(str(error), user_mistake=True, retry=isinstance(error, Unreachable))
+    except ImportError as error:
+        missing = missing_package(error, f"split {split}")
+        shown = str(missing or f"{type(error).__name__}: {error}")
+        # not there for this split, not there for any: the user's mistake, so that no other one is begun
+        return Failure(shown, traceback.format_exc(), user_mistake=missing is not None)
+    except OSError as error:
+        mistake = storage_error(error)
+        shown = str(mistake or f"{type(error).__name__}: {error}")
+        return Failure(shown, traceback.format_exc(), user_mistake=mistake is not None, retry=mistake is None)
+    except Exception as error:  # noqa: BLE001  (text crosses the process boundary, exceptions may not)
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _make(private: Path) -> None:
+    """Not with its parents: the driver made them, and a node that does not see them would write to its own disk."""
+    try:
+        private.mkdir()
+    except FileNotFoundError:
+        raise UserError(
+            f"node {socket.gethostname()} does not see {private.parent}: "
+            f"the output folder must lie on a file system that all nodes of the cluster share"
+        ) from None
+
+
+def _commit(private: Path, out: Path, split: str, counts: Counts) -> Receipt:
+    files = []
+    for path in sorted(private.iterdir()):
+        name = f"{split}.{path.name}"
+        files.append(checksum(path, name))
+        sync(path)
+        os.replace(path, out / name)
+    sync(out)
+    receipt = Receipt(split, counts, tuple(files))
+    write_json(out / RECEIPTS / f"{split}.json", {"split": split, "counts": counts, "files": files})
+    return receipt
+
+
+def read_receipt(out: Path, split: str) -> Receipt | None:
+    """None if the split is not committed, or if a file of it is gone or was cut short: then it is done again."""
+    try:
+        body = json.loads((out / RECEIPTS / f"{split}.json").read_bytes())
+        files = tuple(FileEntry(*entry) for entry in body["files"])
+        whole = all((out / entry.name).stat().st_size == entry.num_bytes for entry in files)
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+    return Receipt(body["split"], body["counts"], files) if whole else None
+
+
+def remove_leftovers(out: Path) -> None:
+    """Private folders of workers that died; call it when no attempt runs any more."""
+    for leftover in out.glob(".attempt-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
