@@ -111,7 +111,7 @@ def test_a_second_run_skips_and_a_changed_config_redoes_what_depends_on_it(
 
 @pytest.mark.parametrize(
     ("victim", "stage", "num_workers"),
-    [("driver", "sources", 4), ("worker", "clean", 4), ("driver", "dedup", 1), ("worker", "shards", 1)],
+    [("driver", "sources", 4), ("worker", "clean", 4), ("stopped driver", "dedup", 1), ("worker", "shards", 1)],
 )
 def test_killed_and_rerun_gives_the_same_bytes(
     sample: Path, prepared: Path, tmp_path: Path, victim: str, stage: str, num_workers: int
@@ -126,12 +126,17 @@ def test_killed_and_rerun_gives_the_same_bytes(
         wait_for(lambda: any(data.glob(f"{stage}-*/**/.attempt-*")), 120, f"an attempt in {stage}")
         if victim == "driver":
             kill(process.pid)
+        elif victim == "stopped driver":
+            process.terminate()
+            assert process.wait(timeout=60) == 75
+            assert "penstock: stopped as told; the same command goes on" in (tmp_path / "log").read_text()
+            assert not list(data.rglob(".attempt-*"))
         else:
-            busy = [pid for pid in descendants(process.pid) if "ray::_attempt" in title(pid)]
+            busy = [pid for pid in descendants(process.pid) if "ray::attempt" in title(pid)]
             assert busy, "no worker to kill"
             kill(busy[0])
             assert process.wait(timeout=200) == 0, (tmp_path / "log").read_text()
-    if victim == "driver":
+    if victim != "worker":
         assert not (data / "manifest.json").exists()
         rerun = penstock(*command, "--set", f"num_workers={5 - num_workers}")
         assert rerun.returncode == 0, rerun.stderr

@@ -43,6 +43,7 @@ WORKER_MEMORY = 1 << 30  # bytes; what stages promise to stay below, whatever th
 SURVEY_EVERY_S = 5.0  # is the head there, which nodes are alive
 HEAD_SILENT_S = 15.0
 NO_NODE_S = 60.0
+STOPPED = "stopped as told; the same command goes on from what is committed"
 OBJECT_STORE = 200 << 20  # bytes; receipts are small
 
 
@@ -62,7 +63,8 @@ class Workers:
         self.memory = memory
         self.log = log
         self._attempt: Any = None  # the remote function; set when Ray is up
-        self._on_sigterm: Any = None  # the handler before ours
+        self._handler_before: Any = None  # of SIGTERM
+        self._mapping = self._stopped = False
 
     def __enter__(self) -> "Workers":
         return self
@@ -73,8 +75,8 @@ class Workers:
 
             ray.shutdown()
             self._attempt = None
-            if self._on_sigterm is not None:
-                signal.signal(signal.SIGTERM, self._on_sigterm)
+            if self._handler_before is not None:
+                signal.signal(signal.SIGTERM, self._handler_before)
 
     def map(self, function: SplitFunction, splits: Sequence[Split], out: Path, label: str) -> list[Receipt]:
         """Receipts in the order of `splits`; raises UserError or SplitsFailed when some could not be done."""
@@ -82,9 +84,13 @@ class Workers:
         done = {split.id: receipt for split in splits if (receipt := read_receipt(out, split.id))}
         if todo := [split for split in splits if split.id not in done]:
             self._start()
-            with StageLog(label, todo, len(done), self.log) as log:
-                done |= self._run(function, todo, out, log)
-        remove_leftovers(out)
+            self._mapping = True
+            try:
+                with StageLog(label, todo, len(done), self.log) as log:
+                    done |= self._run(function, todo, out, log)
+            finally:
+                self._mapping = False
+                remove_leftovers(out)
         return [done[split.id] for split in splits]
 
     def _run(self, function: SplitFunction, todo: list[Split], out: Path, log: StageLog) -> dict[str, Receipt]:
@@ -116,6 +122,10 @@ class Workers:
                         logger.warning("%s: attempt %d failed: %s", split.id, schedule.attempts[split.id],
                                        outcome.message)  # fmt: skip
             log.tick()
+            if self._stopped:
+                for reference in running:
+                    ray.cancel(reference, force=True)
+                raise StoppedOnPurpose(STOPPED)
         if schedule.given_up:
             raise _error(schedule.given_up)
         return done
@@ -135,15 +145,20 @@ class Workers:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
             else:
                 cpus = self.num_workers or len(os.sched_getaffinity(0))
-                ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL,
-                         object_store_memory=OBJECT_STORE)  # fmt: skip
+                # "local": else Ray joins whatever cluster it finds on this machine
+                ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False,
+                         logging_level=logging.CRITICAL, object_store_memory=OBJECT_STORE)  # fmt: skip
         finally:
             os.umask(before)
         if threading.current_thread() is threading.main_thread():
-            self._on_sigterm = signal.signal(
-                signal.SIGTERM, _stop
-            )  # after ray.init, whose own handler ends without a word
+            self._handler_before = signal.signal(signal.SIGTERM, self._stop)
         self._attempt = ray.remote(num_cpus=1, memory=self.memory, max_retries=0)(attempt)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """On SIGTERM. What a handler raises while Ray waits becomes Ray's SystemError: there the loop asks."""
+        self._stopped = True
+        if not self._mapping:
+            raise StoppedOnPurpose(STOPPED)
 
 
 class _Cluster:
@@ -202,10 +217,6 @@ def _alive() -> list[dict[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise StoppedOnPurpose("stopped as told; the same command goes on from what is committed")
 
 
 def _outcome(reference: Any) -> Receipt | Failure:

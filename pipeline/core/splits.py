@@ -6,14 +6,16 @@ A split's function gets `(task, folder)`, writes files into that private folder 
 2. renamed into the stage's folder as "<split id>.<name>",
 3. `receipts/<split id>.json` (counts and checksums) is written last: the split is committed.
 
-Two attempts at one split may overlap (a worker outlives its driver by seconds, a lost node by minutes): each has a
+Two attempts at one split may overlap (a node that is cut off works on while the split is tried again): each has a
 folder of its own, equal input gives equal bytes, and the last rename wins.
 """
 
+import ctypes
 import json
 import os
 import pickle
 import shutil
+import signal
 import socket
 import traceback
 import uuid
@@ -28,6 +30,7 @@ from pipeline.core.files import FileEntry, checksum, sync, write_json
 Counts = dict[str, int]
 SplitFunction = Callable[[Any, Path], Counts]
 RECEIPTS = "receipts"
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Failure:
 def attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
     """Runs in the worker; `work` is unpickled here, as that may need a library which is not there."""
     private = Path(out) / f".attempt-{split}-{uuid.uuid4().hex[:8]}"
+    _die_with_parent()
     try:
         _make(private)
         function, task = pickle.loads(work)
@@ -82,6 +86,11 @@ def attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _die_with_parent() -> None:
+    """When the raylet is killed, so is its worker: else it would work on, unseen, for a minute and longer."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _make(private: Path) -> None:

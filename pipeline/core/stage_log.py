@@ -40,9 +40,8 @@ class StageLog:
         if self._folder is not None:
             (self._folder / EVENTS).mkdir(exist_ok=True)
             name = re.sub(r"\W+", "-", self._label)
-            self._file: IO[str] | None = open(
-                self._folder / EVENTS / f"{name}.jsonl", "a", encoding="utf-8", buffering=1
-            )
+            path = self._folder / EVENTS / f"{name}.jsonl"
+            self._file = open(path, "a", encoding="utf-8", buffering=1)
         self._write()
         return self
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -114,3 +115,28 @@ def test_a_split_that_kills_its_worker_every_time_is_given_up(tmp_path: Path, wo
 def die(task: dict[str, Any], folder: Path) -> dict[str, int]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+def test_what_no_node_can_run_is_refused_at_once(workers: Workers, tmp_path: Path) -> None:
+    workers.map(shout, [Split("a", {"text": "one"})], tmp_path, "shout")
+    hungry = Workers(memory=1 << 50)
+    hungry._attempt = workers._attempt  # one Ray for all tests
+    with pytest.raises(
+        UserError, match=r"a worker needs 1 CPU and 1048576.0 GiB; the largest of 1 Ray nodes has 2 CPU"
+    ):
+        hungry.map(shout, [Split("b", {"text": "two"})], tmp_path, "shout")
+
+
+def test_a_node_that_does_not_see_the_folder_says_so(workers: Workers, tmp_path: Path) -> None:
+    """As on a cluster without a shared file system: the folder is gone when the worker looks for it."""
+    splits = [Split("a", {"gone": str(tmp_path / "out")}, 1), Split("b", {})]
+    one_at_a_time = Workers(num_workers=1)
+    one_at_a_time._attempt = workers._attempt
+    with pytest.raises(UserError, match=r"node \S+ does not see .*/out: the output folder must lie on a file system"):
+        one_at_a_time.map(remove_the_folder, splits, tmp_path / "out", "shout")
+    assert not (tmp_path / "out").exists()
+
+
+def remove_the_folder(task: dict[str, Any], folder: Path) -> dict[str, int]:
+    shutil.rmtree(task["gone"])
+    raise OSError(errno.EIO, "the network hiccups")
