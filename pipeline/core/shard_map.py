@@ -40,8 +40,8 @@ __all__ = ["Counts", "Receipt", "Split", "SplitsFailed", "Workers"]
 logger = logging.getLogger(__name__)
 
 WORKER_MEMORY = 1 << 30  # bytes; what stages promise to stay below, whatever the input's size
-SURVEY_EVERY_S = 5.0  # is the head there, which nodes are alive
-HEAD_SILENT_S = 15.0
+SURVEY_EVERY_S = 5.0  # which nodes are alive
+HEAD_SILENT_S = 10.0
 NO_NODE_S = 60.0
 STOPPED = "stopped as told; the same command goes on from what is committed"
 OBJECT_STORE = 200 << 20  # bytes; receipts are small
@@ -63,6 +63,7 @@ class Workers:
         self.memory = memory
         self.log = log
         self._attempt: Any = None  # the remote function; set when Ray is up
+        self._closing = threading.Event()
         self._handler_before: Any = None  # of SIGTERM
         self._mapping = self._stopped = False
 
@@ -73,6 +74,7 @@ class Workers:
         if self._attempt is not None:
             import ray
 
+            self._closing.set()
             ray.shutdown()
             self._attempt = None
             if self._handler_before is not None:
@@ -152,7 +154,23 @@ class Workers:
             os.umask(before)
         if threading.current_thread() is threading.main_thread():
             self._handler_before = signal.signal(signal.SIGTERM, self._stop)
+        threading.Thread(target=self._watch, args=[ray.get_runtime_context().gcs_address], daemon=True).start()
         self._attempt = ray.remote(num_cpus=1, memory=self.memory, max_retries=0)(attempt)
+
+    def _watch(self, head: str) -> None:
+        """Ends the process when the head is gone: any call into Ray may wait for it for ever, and a minute later Ray
+        itself ends the process, with a code that says it was a bug."""
+        host, _, port = head.rpartition(":")
+        heard = time.monotonic()
+        while not self._closing.wait(HEAD_SILENT_S / 5):
+            try:
+                socket.create_connection((host, int(port)), timeout=2).close()
+                heard = time.monotonic()
+            except OSError as error:
+                if time.monotonic() - heard > HEAD_SILENT_S:
+                    logger.error("penstock: the head of Ray at %s does not answer (%s); the same command goes on from "
+                                 "what is committed", head, error)  # fmt: skip
+                    os._exit(UnhealthyNode.exit_code)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """On SIGTERM. What a handler raises while Ray waits becomes Ray's SystemError: there the loop asks."""
@@ -162,21 +180,13 @@ class Workers:
 
 
 class _Cluster:
-    """How many workers fit on the nodes that are alive, asked anew every few seconds.
-
-    Ray itself says nothing when no node can ever run a task, and when the head is gone it ends the process a minute
-    later without a word.
-    """
+    """How many workers fit on the nodes that are alive, asked every few seconds; Ray says nothing when none does."""
 
     def __init__(self, memory: int) -> None:
-        import ray
-
         self._memory = memory
-        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-        self._head = (host, int(port))
-        self._heard = self._had_slots = self._surveyed = time.monotonic()
+        self._surveyed = self._had_room = time.monotonic()
         nodes = _alive()
-        self._slots = sum(self._fit(node) for node in nodes)
+        self._slots = self._fit(nodes)
         if not self._slots:
             largest = max(nodes, key=lambda node: (node.get("memory", 0), node.get("CPU", 0)), default={})
             raise UserError(
@@ -185,32 +195,19 @@ class _Cluster:
             )
 
     def slots(self) -> int:
-        """Raises UnhealthyNode when the head does not answer, or no node is left that could run a worker."""
+        """Raises UnhealthyNode when no node has had room for a worker for NO_NODE_S."""
         now = time.monotonic()
         if now - self._surveyed > SURVEY_EVERY_S:
-            self._surveyed = now
-            if self._head_answers():
-                self._heard = now
-                self._slots = sum(self._fit(node) for node in _alive())
+            self._surveyed, self._slots = now, self._fit(_alive())
             if self._slots:
-                self._had_slots = now
-            if now - self._heard > HEAD_SILENT_S:
-                raise UnhealthyNode(f"the head of the Ray cluster ({':'.join(map(str, self._head))}) does not answer; "
-                                    f"start the cluster and rerun: what is committed stays")  # fmt: skip
-            if now - self._had_slots > NO_NODE_S:
-                raise UnhealthyNode("no Ray node is left that has room for a worker; rerun when there are some: "
-                                    "what is committed stays")  # fmt: skip
+                self._had_room = now
+            elif now - self._had_room > NO_NODE_S:
+                raise UnhealthyNode("no Ray node is left that has room for a worker; the same command goes on from "
+                                    "what is committed")  # fmt: skip
         return self._slots
 
-    def _fit(self, node: dict[str, float]) -> int:
-        return int(min(node.get("CPU", 0), node.get("memory", 0) // self._memory))
-
-    def _head_answers(self) -> bool:
-        try:
-            socket.create_connection(self._head, timeout=2).close()
-        except OSError:
-            return False
-        return True
+    def _fit(self, nodes: list[dict[str, float]]) -> int:
+        return sum(int(min(node.get("CPU", 0), node.get("memory", 0) // self._memory)) for node in nodes)
 
 
 def _alive() -> list[dict[str, float]]:
