@@ -112,14 +112,14 @@ class Workers:
                 time.sleep(0.05)  # all that is left rests
             for reference in ready:
                 split = running.pop(reference)
-                outcome = _outcome(reference)
+                node, outcome = _outcome(reference)
                 if isinstance(outcome, Receipt):
                     schedule.committed(split)
                     done[split.id] = outcome
-                    log.committed(split, outcome)
+                    log.committed(split, outcome, node)
                 else:
                     again = schedule.failed(split, outcome, time.monotonic())
-                    log.failed(split, outcome, again)
+                    log.failed(split, outcome, node, again)
                     if again:
                         logger.warning("%s: attempt %d failed: %s", split.id, schedule.attempts[split.id],
                                        outcome.message)  # fmt: skip
@@ -216,15 +216,16 @@ def _alive() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _outcome(reference: Any) -> Receipt | Failure:
+def _outcome(reference: Any) -> tuple[str, Receipt | Failure]:
+    """Of which node; "" where only the dead worker knew."""
     import ray
 
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:  # not ours: `attempt` returns its failures
-        return Failure(str(error.cause or error).splitlines()[0], str(error))
+        return "", Failure(str(error.cause or error).splitlines()[0], str(error))
     except ray.exceptions.RayError as error:  # killed, out of memory, its node gone
-        return Failure(f"{type(error).__name__}: the worker died", str(error), retry=True, died=True)
+        return "", Failure(f"{type(error).__name__}: the worker died", str(error), retry=True, died=True)
 
 
 def _error(failed: dict[str, Failure]) -> PenstockError:

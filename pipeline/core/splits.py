@@ -62,8 +62,13 @@ class Failure:
     died: bool = False  # the worker: killed, crashed, out of memory, or its node was lost
 
 
-def attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
-    """Runs in the worker; `work` is unpickled here, as that may need a library which is not there."""
+def attempt(work: bytes, split: str, out: str) -> tuple[str, Receipt | Failure]:
+    """Runs in the worker: the node, and how it ended. `work` is unpickled here, as that may need a library which is not
+    there."""
+    return socket.gethostname(), _attempt(work, split, out)
+
+
+def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
     private = Path(out) / f".attempt-{split}-{uuid.uuid4().hex[:8]}"
     _die_with_parent()
     try:

@@ -1,7 +1,7 @@
 """What a stage tells while it runs: a bar or lines for people, and below OUT two files for programs.
 
     OUT/progress.json          now: splits, documents, bytes, rates, seconds to go, what runs; replaced every second
-    OUT/events/<stage>.jsonl   every attempt: started, committed, failed (and whether it is tried again)
+    OUT/events/<stage>.jsonl   every attempt: started, committed (where), failed (why, and whether it is tried again)
 
 Rates are of this run alone: what an earlier one committed is in `done`, not in the rates. Neither file is part of an
 artifact: they hold clocks.
@@ -55,21 +55,22 @@ class StageLog:
         self._running[split.id] = (time.monotonic(), attempt)
         self._event("started", split, attempt=attempt)
 
-    def committed(self, split: Split, receipt: Receipt) -> None:
+    def committed(self, split: Split, receipt: Receipt, node: str) -> None:
         since, attempt = self._running.pop(split.id)
         documents = receipt.counts.get("in", 0)
         self._splits += 1
         self._documents += documents
         self._bytes += self._todo.pop(split.id)
-        self._event("committed", split, attempt=attempt, seconds=_since(since), documents=documents)
+        self._event("committed", split, attempt=attempt, node=node, seconds=_since(since), documents=documents)
         self._bar.advance(note=self._note())
         self.tick()
 
-    def failed(self, split: Split, failure: Failure, again: bool) -> None:
+    def failed(self, split: Split, failure: Failure, node: str, again: bool) -> None:
         since, attempt = self._running.pop(split.id)
         self._retries += again
         self._failed += not again
-        self._event("failed", split, attempt=attempt, seconds=_since(since), message=failure.message, again=again)
+        self._event("failed", split, attempt=attempt, node=node, seconds=_since(since), message=failure.message,
+                    again=again)  # fmt: skip
 
     def tick(self) -> None:
         """Call it now and then: progress.json is written at most once a second."""

@@ -15,9 +15,9 @@ def test_progress_and_events_say_what_happened(tmp_path: Path) -> None:
         assert read(tmp_path)["eta_s"] is None, "nothing is known yet"
         for split in splits:
             log.started(split, 1)
-        log.failed(splits[0], Failure("the worker died"), again=True)
+        log.failed(splits[0], Failure("the worker died"), "", again=True)
         log.started(splits[0], 2)
-        log.committed(splits[1], Receipt("b", {"in": 40}, ()))
+        log.committed(splits[1], Receipt("b", {"in": 40}, ()), "node1")
         told = log.told()
         assert {name: told[name] for name in ("splits", "done", "failed", "retries", "documents", "bytes")} == {
             "splits": 4, "done": 3, "failed": 0, "retries": 1, "documents": 40, "bytes": 1_000_000
@@ -25,7 +25,7 @@ def test_progress_and_events_say_what_happened(tmp_path: Path) -> None:
         assert told["eta_s"] == pytest.approx(3 * told["seconds"], abs=0.3), "three times the bytes are left"
         assert list(told["running"]) == ["a"]
         assert told["running"]["a"]["attempt"] == 2
-        log.committed(splits[0], Receipt("a", {"in": 2}, ()))
+        log.committed(splits[0], Receipt("a", {"in": 2}, ()), "node1")
     assert read(tmp_path)["done"] == 4
     lines = (tmp_path / "events" / "dedup-sign.jsonl").read_text().splitlines()
     assert [(event["event"], event["split"], event["attempt"]) for event in map(json.loads, lines)] == [
@@ -41,7 +41,7 @@ def test_lines_tell_rates_and_the_time_to_go(caplog: pytest.LogCaptureFixture, m
     splits = [Split("a", None, 3_000_000), Split("b", None, 1_000_000)]
     with StageLog("clean", splits, num_done=0, folder=None) as log:
         log.started(splits[1], 1)
-        log.committed(splits[1], Receipt("b", {"in": 40}, ()))
+        log.committed(splits[1], Receipt("b", {"in": 40}, ()), "node1")
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("clean: 1 of 2 splits")
     assert "documents/s" in line

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Raw corpora to token shards: on this machine, or with Ray on all nodes of a Slurm job.
+#
+#   launch/prepare.sh configs/data/sample.yaml --out build/data --set input=build/sample
+#   sbatch --nodes=4 --exclusive launch/prepare.sh configs/data/sample.yaml --out build/data --set input=build/sample
+#
+# The same command again goes on from what is committed, on any number of nodes. All of them must see OUT and the input.
+# Exit codes: 0 done; 2 your mistake; 75 stopped on purpose; 76 the head or all nodes were lost; 1 our bug.
+set -euo pipefail
+# Slurm runs a copy of this script: the checkout is where the original lies.
+here="$(dirname "${BASH_SOURCE[0]}")"
+if [[ -n "${SLURM_JOB_ID:-}" && ! -e "$here/common.sh" ]]; then
+  here="$(dirname "$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=\([^ ]*\).*/\1/p')")"
+fi
+# shellcheck source=launch/common.sh
+source "$here/common.sh"
+
+usage() { # usage [MISTAKE]
+  if (($#)); then echo "prepare.sh: $1" >&2; fi
+  sed -n '2,8s/^# \{0,1\}//p' "$here/prepare.sh" >&2
+  exit 2
+}
+
+[[ "${1:--}" != -* ]] || usage
+prepare=("$PYTHON" -m pipeline prepare --config "$1")
+shift
+[[ " $* " == *" --out "* ]] || usage "--out is missing"
+prepare+=("$@")
+
+[[ -n "${SLURM_JOB_ID:-}" ]] || exec "${prepare[@]}"
+
+# ---- a Ray of this job: the head on this node, and as many CPUs of each node as the job has ------------------------
+
+RAY="$(dirname "$PYTHON")/ray"
+head="$(hostname)"
+address="$(hostname -i | cut -d' ' -f1):$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')"
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+RAY_AUTH_TOKEN="$("$PYTHON" -c 'import secrets; print(secrets.token_hex(32))')" # of this job: no other one may use its Ray
+export RAY_AUTH_TOKEN
+unset http_proxy https_proxy grpc_proxy HTTP_PROXY HTTPS_PROXY # Ray would ask the proxy for its own nodes
+start=(--num-cpus="${SLURM_CPUS_ON_NODE:-1}" --temp-dir="/tmp/penstock-$SLURM_JOB_ID" --disable-usage-stats --block)
+[[ -z "${SLURM_MEM_PER_NODE:-}" ]] || start+=(--memory="$((SLURM_MEM_PER_NODE << 20))")
+
+pids=()
+end() {
+  trap - EXIT
+  kill -TERM "${pids[@]}" 2>/dev/null || true
+  wait "${pids[@]}" 2>/dev/null || true
+  rm -rf "/tmp/penstock-$SLURM_JOB_ID"
+}
+trap end EXIT
+"$RAY" start --head --node-ip-address="${address%:*}" --port="${address#*:}" --include-dashboard=false "${start[@]}" >&2 &
+pids+=("$!")
+for ((tries = 0; tries < 600; tries++)); do # until the head listens
+  if (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null; then break; fi
+  sleep 0.1
+done
+if ((SLURM_NNODES > 1)); then
+  srun --overlap --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$head" \
+    bash -c 'trap : TERM; "$@"; rm -rf "/tmp/penstock-$SLURM_JOB_ID"' - "$RAY" start --address="$address" "${start[@]}" >&2 &
+  pids+=("$!")
+fi
+
+RAY_ADDRESS="$address" "${prepare[@]}" &
+driver="$!"
+trap 'kill -TERM "$driver" 2>/dev/null' TERM INT USR1 # Slurm: the time is up, or the nodes are wanted
+code=0
+while true; do
+  code=0
+  wait "$driver" || code=$?
+  kill -0 "$driver" 2>/dev/null || break # else a signal ended the wait
+done
+exit "$code"
