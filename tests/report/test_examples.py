@@ -81,4 +81,4 @@ def test_the_command(prepared: Path) -> None:
     assert [example["reason"] for example in drawn] == ["language", "language"]
     done = penstock("ledger", "sample", prepared, "--reason", "language", "--num", str(10**30))
     assert done.returncode == 2
-    assert "1<=x<=1000000" in done.stderr
+    assert "1000000" in done.stderr
