@@ -40,7 +40,11 @@ def hiding(package: str, folder: Path, where: str = "") -> dict[str, str]:
 
 @contextmanager
 def started(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command in a process group of its own, which is killed at the end whatever happens."""
+    """A command in a process group of its own, which is killed at the end whatever happens.
+
+    Ctrl-C reaches it, even if these tests run behind an `&`, where shells have it ignored.
+    """
+    command = ["env", "--default-signal=INT", *command]
     with open(log, "ab") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output,
                                    start_new_session=True)  # fmt: skip
