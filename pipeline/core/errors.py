@@ -5,7 +5,7 @@
     |   |-- ConfigError          a config file or --set: every mistake at once, by dotted path
     |   |-- ArtifactError        a file that is missing, damaged, or made by other inputs
     |   `-- Unreachable          a server that does not answer as it should; a split is tried again first
-    |-- StoppedOnPurpose exit 75 a checkpoint is written; requeue
+    |-- StoppedOnPurpose exit 75 what is done is kept, as checkpoint or committed splits; requeue
     `-- UnhealthyNode   exit 76  a hang or a bad node; requeue without that node
 
 Everything else is our bug: traceback, exit 1.

@@ -4,8 +4,8 @@
         receipts = workers.map(clean_split, splits, folder, label="clean")
 
 What a worker does with a split is in splits.py, which split comes next in schedule.py, what is told in stage_log.py.
-Here is Ray: a pool that starts when the first split has work to do; on a cluster the one in RAY_ADDRESS, which
-`ray job submit` sets. `map` returns when every split is committed, and raises otherwise.
+Here is Ray: a pool that starts when the first split has work to do; on a cluster the one in RAY_ADDRESS. `map` returns
+when every split is committed, and raises otherwise; a head of Ray that is gone ends the process (exit 76).
 """
 
 import logging

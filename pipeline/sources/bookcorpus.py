@@ -16,8 +16,7 @@ key of the first) and `part` ("2/3").
 | not_a_file     | quality | the archive member is a link or a device |
 | no_text        | quality | no text is left of the book |
 | encrypted      | error   | the archive member needs a password, or the EPUB's chapters a key (DRM) |
-| too_large      | error   | more than MAX_BOOK_BYTES or MAX_TEXT_BYTES when unpacked, or more than archives.py or |
-|                |         | markup.py allows |
+| too_large      | error   | more than MAX_BOOK_BYTES or MAX_TEXT_BYTES unpacked, or than archives.py, markup.py allow |
 | not_text       | error   | a .txt that is binary |
 | damaged        | error   | the archive, or the member's checksum, is broken |
 | broken_epub    | error   | container, package or a chapter is missing or not well-formed |
