@@ -5,14 +5,18 @@ are Arrow streams with descriptions and caches beside them; `is_data` tells whic
 
 Arrow files are mapped, and Arrow believes the offsets in them: every batch is proven before a row of it is touched,
 as a wrong offset would end the process, not the record.
+
+A Parquet file of a megabyte can say a value of 20 MB a thousand times: of each row group so many rows are decoded at
+once as fit when all of them hold the longest value of its dictionary.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 Form = Literal["", "parquet", "arrow_file", "arrow_stream"]
@@ -72,16 +76,60 @@ def read_batches(
 
 
 def _parquet_batches(path: Path, wanted: Set[str], start: int, end: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-    with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as table:
+    with _open_parquet(path) as table:
         columns = [table.schema_arrow.names[i] for i in _chosen(table.schema_arrow, wanted)]
-        groups = range(start, table.num_row_groups if end is None else end)
         row = sum(table.metadata.row_group(i).num_rows for i in range(start))
-        sizes = [table.metadata.row_group(i) for i in groups]
-        row_bytes = max((size.total_byte_size // max(size.num_rows, 1) for size in sizes), default=1)
-        rows_at_once = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
-        for batch in table.iter_batches(batch_size=rows_at_once, row_groups=list(groups), columns=columns):
-            yield row, batch
-            row += batch.num_rows
+        for group in range(start, table.num_row_groups if end is None else end):
+            rows_at_once = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // _row_bytes(path, table.metadata, group, wanted)))
+            for batch in table.iter_batches(batch_size=rows_at_once, row_groups=[group], columns=columns):
+                yield row, batch
+                row += batch.num_rows
+
+
+def _open_parquet(path: Path, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
+    return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False, read_dictionary=list(read_dictionary))
+
+
+def _row_bytes(path: Path, metadata: pq.FileMetaData, number: int, wanted: Set[str]) -> int:
+    """Of a row group's row when decoded, about: its average, and what a value that is stored once may be in each."""
+    group = metadata.row_group(number)
+    num_rows = max(group.num_rows, 1)
+    size = 1 + group.total_byte_size // num_rows
+    for index in range(group.num_columns):
+        column = group.column(index)
+        is_read = column.path_in_schema.partition(".")[0] in _tops(wanted)
+        if is_read and column.total_uncompressed_size * min(num_rows, MAX_BATCH_ROWS) > BATCH_BYTES:
+            size += _shared_bytes(path, column, number) * -(-column.num_values // num_rows)
+    return size
+
+
+def _shared_bytes(path: Path, column: pq.ColumnChunkMetaData, group: int) -> int:
+    """The longest value of the column chunk that many rows may repeat for nothing; 0 where each is stored whole."""
+    if column.physical_type != "BYTE_ARRAY":
+        return 0
+    if "DELTA_BYTE_ARRAY" in column.encodings:  # each value may begin with all of the one before
+        return column.total_uncompressed_size
+    if not column.has_dictionary_page:
+        return 0
+    name = column.path_in_schema
+    with _open_parquet(path, read_dictionary=[name]) as table:
+        first = next(table.iter_batches(batch_size=1, row_groups=[group], columns=[name]), None)
+    arrays = first.columns if first else ()
+    return max((_longest(values) for array in arrays for values in _dictionaries(array)), default=0)
+
+
+def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
+    if pa.types.is_dictionary(array.type):
+        yield array.dictionary
+    elif pa.types.is_struct(array.type):
+        for field in array.flatten():
+            yield from _dictionaries(field)
+    elif pa.types.is_nested(array.type):
+        yield from _dictionaries(array.flatten())
+
+
+def _longest(values: pa.Array) -> int:
+    return pc.max(pc.binary_length(values)).as_py() or 0
 
 
 def _arrow_batches(path: Path, wanted: Set[str], start: int, end: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -106,8 +154,12 @@ def _open_arrow(file: pa.MemoryMappedFile, form: Form, wanted: Set[str]) -> Iter
 
 
 def _chosen(schema: pa.Schema, wanted: Set[str]) -> list[int]:
-    tops = wanted | {name.partition(".")[0] for name in wanted}
+    tops = _tops(wanted)
     return [index for index, name in enumerate(schema.names) if name in tops]
+
+
+def _tops(wanted: Set[str]) -> Set[str]:
+    return wanted | {name.partition(".")[0] for name in wanted}
 
 
 def _proven(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -159,6 +159,35 @@ def test_of_a_large_row_group_little_is_held_at_a_time(tmp_path: Path) -> None:
     assert pa.total_allocated_bytes() - before < 16 << 20
 
 
+REPEATED = pa.DictionaryArray.from_arrays(pa.array([None] + [0] * 300, pa.int32()), ["y" * 1_000_000])
+PLAIN = REPEATED.dictionary_decode()
+
+
+@pytest.mark.parametrize(
+    ("table", "wanted", "encoding"),
+    [
+        (pa.table({"text": REPEATED}), "text", {}),
+        (pa.table({"text": PLAIN}), "text", {"text": "DELTA_BYTE_ARRAY"}),
+        (pa.table({"a": pa.StructArray.from_arrays([pa.nulls(301), PLAIN], ["n", "b"])}), "a.b", {}),
+        (pa.table({"a": pa.ListArray.from_arrays(list(range(301)), PLAIN[1:])}), "a", {}),
+    ],
+    ids=["dictionary", "delta", "struct", "list"],
+)
+def test_a_value_that_is_stored_once_and_repeated_by_every_row_is_no_bomb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: pa.Table, wanted: str, encoding: dict[str, str]
+) -> None:
+    """The file has some kilobytes; its rows are 300 MB."""
+    monkeypatch.setattr(columns, "BATCH_BYTES", 4_000_000)
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, compression="zstd", use_dictionary=not encoding, column_encoding=encoding or None)
+    assert path.stat().st_size < 1 << 20
+    sizes = [batch.num_rows for _, batch in read_batches(path, {wanted})]
+    assert max(sizes) <= 4
+    assert sum(sizes) == table.num_rows
+    pq.write_table(pa.table({"text": [f"short {n}" for n in range(5000)]}), path)
+    assert [batch.num_rows for _, batch in read_batches(path, {"text"})] == [1000] * 5
+
+
 def test_a_parquet_row_that_is_not_utf8_is_one_error(tmp_path: Path) -> None:
     rows = pa.array([b"one", b"\xff\xfe", b"two"], pa.binary())
     pq.write_table(pa.table({"text": pa.Array.from_buffers(pa.string(), 3, rows.buffers())}), tmp_path / "a.parquet")
