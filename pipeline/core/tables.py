@@ -16,6 +16,7 @@ from pipeline.core.schema import DOCUMENT, LEDGER, Document
 DOCUMENTS_FILE = ".documents.parquet"  # how the name of a documents file ends in a finished stage folder
 GROUP_ROWS = 100_000
 GROUP_BYTES = 64 << 20
+ROW_BYTES = 100  # of a row beside its text
 READ_BYTES = 1 << 20  # of a column chunk at a time; `pre_buffer` would hold the whole file, packed
 
 
@@ -29,10 +30,9 @@ class RowWriter:
         self._bytes = 0
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
 
-    def append(self, row: Sequence[Any], num_bytes: int = 100) -> None:
-        """`num_bytes`: about how much memory the row takes."""
+    def append(self, row: Sequence[Any]) -> None:
         self._rows.append(row)
-        self._bytes += num_bytes
+        self._bytes += ROW_BYTES + text_bytes(row)
         if len(self._rows) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
@@ -53,6 +53,15 @@ class RowWriter:
         self._writer.close()
 
 
+def text_bytes(value: Any) -> int:
+    """Of all text in a row, UTF-8: a title, a key or `meta` may be as long as a text."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    if isinstance(value, bytes):
+        return len(value)
+    return sum(map(text_bytes, value)) if isinstance(value, Sequence) else 0
+
+
 class DocumentWriter:
     """`documents.parquet` and `ledger.parquet` of one split, written together so that no verdict is forgotten."""
 
@@ -68,7 +77,7 @@ class DocumentWriter:
         `origin`: said in the ledger of the first stage only."""
         size = len(document.text.encode())
         row = (*(getattr(document, name) for name in _PLAIN), list(document.meta.items()))
-        self._documents.append(row, num_bytes=size + 300)
+        self._documents.append(row)
         verdict = "edited" if edits else "kept"
         self._record(document.doc_id, document.source, document.key, origin, verdict, "", edits, detail,
                      size if bytes_in is None else bytes_in)  # fmt: skip
@@ -102,8 +111,9 @@ _PLAIN = tuple(name for name in DOCUMENT.names if name != "meta")  # the columns
 
 
 def read_documents(path: Path, rows_at_once: int = 1000) -> Iterator[Document]:
-    """Documents of one file in order, streamed."""
+    """Documents of one file in order, streamed: a row group at most, as a batch would reach over many of them."""
     with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
-        for batch in file.iter_batches(batch_size=rows_at_once):
-            for row in batch.to_pylist():
-                yield Document(**{**row, "meta": dict(row["meta"])})
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(batch_size=rows_at_once, row_groups=[group]):
+                for row in batch.to_pylist():
+                    yield Document(**{**row, "meta": dict(row["meta"])})
