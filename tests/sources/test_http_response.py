@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import time
 import zlib
 
@@ -85,9 +86,26 @@ def test_what_cannot_be_decompressed_is_refused(coding: str) -> None:
         parse(b"\x1f\x8b\x08" + b"\xff" * 99, "200 OK", "text/html", f"Content-Encoding: {coding}")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "two members", "deflate", "br", "zstd"])
+def test_a_body_that_is_damaged_further_on_is_refused(coding: str) -> None:
+    """Not cut short as if the page ended there."""
+    text = b"<html>" + random.Random(0).randbytes(300_000).hex().encode()
+    packed = {"gzip": gzip.compress(text), "two members": gzip.compress(BODY) + gzip.compress(text),
+              "deflate": zlib.compress(text), "br": brotli(text),
+              "zstd": pa.compress(text, codec="zstd", asbytes=True)}[coding]  # fmt: skip
+    middle = len(packed) // 2
+    damaged = packed[:middle] + b"\xff" * 100_000 + packed[middle + 100_000 :]  # zstd without checksums finds no less
+    name = "gzip" if coding == "two members" else coding
+    told = "" if name in ("br", "zstd") else r"Error -3 .* after \d{6} bytes of text"
+    with pytest.raises(BadBody, match=f"^{name}: {told}"):
+        parse_response(http(damaged, "200 OK", "text/html", f"Content-Encoding: {name}"), 1 << 24)
+
+
 def test_what_is_not_chunked_is_refused() -> None:
     with pytest.raises(BadBody, match=r"no chunk begins with b'\\xff\\xff"):
         parse(b"\xff" * 99, "200 OK", "text/html", "Transfer-Encoding: chunked")
+    with pytest.raises(BadBody, match=r"^no chunk begins with b'\\xff\\xff.* after 990 bytes of the body$"):
+        parse(chunked(BODY[:990]) + b"\xff" * 99, "200 OK", "text/html", "Transfer-Encoding: chunked")
 
 
 def test_heads() -> None:

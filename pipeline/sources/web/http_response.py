@@ -16,6 +16,7 @@ from fastwarc.stream_io import BrotliReader, ZstdReader
 from pipeline.sources.web.warc import parse_headers
 
 STEP_BYTES = 256 << 10
+GZIP = b"\x1f\x8b"
 GIVEN_BYTES = 16 << 10  # of a body at a time: zlib copies what is behind the end of a member, and there may be many
 
 _HEAD = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n(.*?)(?:\r?\n\r?\n|\Z)", re.DOTALL)
@@ -61,9 +62,10 @@ def _unchunk(body: bytes) -> bytes:
     while at < len(body):
         size = _CHUNK.match(body, at)
         if size is None:
-            if not chunks and not _TEXT.match(body):
-                raise BadBody(f"no chunk begins with {body[:20]!r}")
-            return b"".join(chunks) or body
+            if chunks or not _TEXT.match(body):
+                after = f" after {sum(map(len, chunks))} bytes of the body" * bool(chunks)
+                raise BadBody(f"no chunk begins with {body[at : at + 20]!r}{after}")
+            return body
         length = int(size[1], 16)
         if length == 0:
             break
@@ -88,21 +90,22 @@ def _decompress(body: bytes, codings: str, max_bytes: int) -> bytes:
 
 
 def _inflate(body: bytes, max_bytes: int) -> bytes:
-    """gzip (several members too), zlib, or deflate without a header. A stream that was cut gives what there is."""
+    """gzip (several members too), zlib, or deflate without a header; what is behind it and no member is not read.
+
+    A stream that was cut gives what there is; of a damaged one the rest cannot be told from text.
+    """
     text = bytearray()
     at = 0
-    while at < len(body) and len(text) <= max_bytes:
-        bare = body[at] != 0x1F and (body[at] & 15 != 8 or int.from_bytes(body[at : at + 2]) % 31)
+    while at < len(body) and len(text) <= max_bytes and (at == 0 or body.startswith(GZIP, at)):
+        bare = body[at] != GZIP[0] and (body[at] & 15 != 8 or int.from_bytes(body[at : at + 2]) % 31)
         stream = zlib.decompressobj(-15 if bare else 47)
-        try:
-            while at < len(body) and not stream.eof and len(text) <= max_bytes:
-                given = body[at : at + GIVEN_BYTES]
+        while at < len(body) and not stream.eof and len(text) <= max_bytes:
+            given = body[at : at + GIVEN_BYTES]
+            try:
                 text += stream.decompress(given, max_bytes + 1 - len(text))
-                at += len(given) - len(stream.unused_data)
-        except zlib.error:
-            if not text:  # else: garbage behind the stream
-                raise
-            break
+            except zlib.error as error:
+                raise zlib.error(f"{error} after {len(text)} bytes of text") from None
+            at += len(given) - len(stream.unused_data)
     return bytes(text)
 
 
