@@ -1,16 +1,19 @@
 """A fastText classifier, asked cheaply: its file is read once, its sums are a numba kernel over the text's bytes.
 
     words between white space -> the word, and its n-grams of `minn` to `maxn` characters, "<" before and ">" behind
-        -> a row of the input matrix each; their mean -> down the Huffman tree of the labels -> label, probability
+        -> a row of the input matrix each; their mean -> softmax over the labels, flat or down their Huffman tree
+        -> label, probability
 
 fastText's own library decodes the quantised rows anew for every n-gram and takes four times as long. The answers are
 the same (a test asks both), but for "</s>" and "__label__...": for the library the first ends the line and the second
-is nothing; here they are words. Read: quantised classifiers with hierarchical softmax and without word n-grams, as
-lid.176.ftz is; other files raise ValueError.
+is nothing; here they are words. Read: classifiers with either softmax and without word n-grams, quantised as
+lid.176.ftz is or whole as GlotLID's .bin, which is mapped, so that all workers of a machine share its gigabyte. Other
+files raise ValueError.
 
 Source: fastText's file format and formulas, Joulin et al. 2016, arXiv 1607.01759 and 1612.03651.
 """
 
+import mmap
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,9 +25,10 @@ import numpy as np
 from pipeline.clean.characters import Array
 from pipeline.core.kernels import kernel
 
-MAGIC, VERSION, HIERARCHICAL, SUPERVISED = 793712314, 12, 1, 3
+MAGIC, VERSION, SUPERVISED = 793712314, 12, 3
+HIERARCHICAL, SOFTMAX = 1, 3
 LABEL = b"__label__"
-END_OF_LINE = 0  # the id of "</s>", which fastText appends to every line
+END_OF_LINE = b"</s>"  # the word that fastText appends to every line
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,51 +42,67 @@ class FastText:
     """int32, a hash table of the words' ids."""
     hashes: Array
     """uint64 [words]."""
+    end_of_line: int
+    """The row of END_OF_LINE, -1 if it has none."""
     buckets: Array
     """int32 [buckets]: row of an n-gram's bucket in `vectors`, -1 where it was pruned."""
-    nodes: Array
-    """float32 [labels - 1, dim]: of the inner nodes of the tree."""
+    outputs: Array
+    """float32 [labels, dim], or [labels - 1, dim] of the inner nodes of the tree."""
     children: Array
-    """int32 [labels - 1, 2]: a label, or len(labels) plus an inner node."""
+    """int32 [labels - 1, 2]: a label, or len(labels) plus an inner node; [0, 2] where there is no tree."""
 
     @classmethod
     def load(cls, path: Path) -> "FastText":
-        read = _Reader(path.read_bytes())
+        try:
+            with open(path, "rb") as file:
+                return cls._read(_Reader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        except (ValueError, struct.error) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def _read(cls, read: "_Reader") -> "FastText":
         if read("ii") != (MAGIC, VERSION):
-            raise ValueError(f"{path}: not a fastText model of version {VERSION}")
+            raise ValueError(f"not a fastText model of version {VERSION}")
         dim, _, _, _, _, word_ngrams, loss, model, num_buckets, minn, maxn, _, _ = read("12id")
-        if (word_ngrams, loss, model) != (1, HIERARCHICAL, SUPERVISED):
-            raise ValueError(f"{path}: only classifiers with hierarchical softmax and without word n-grams are read")
+        if word_ngrams != 1 or loss not in (HIERARCHICAL, SOFTMAX) or model != SUPERVISED:
+            raise ValueError("only classifiers with softmax, flat or hierarchical, and without word n-grams are read")
         size, num_words, _, _, num_kept = read("iiiqq")
         entries = [(read.until_zero(), read("qb")[0]) for _ in range(size)]
         kept = read.array("<i4", 2 * max(0, num_kept)).reshape(-1, 2)
-        if not read("?")[0]:
-            raise ValueError(f"{path}: only quantised models are read")
-        vectors = _dequantised(read, dim)
-        if read("?")[0]:
-            raise ValueError(f"{path}: only models whose output is not quantised are read")
-        num_rows, _ = read("qq")
-        nodes = read.array("<f4", num_rows * dim).reshape(num_rows, dim)
-        buckets = np.full(num_buckets, -1, dtype=np.int32)
-        buckets[kept[:, 0]] = num_words + kept[:, 1]
-        words = (np.frombuffer(word, dtype=np.uint8) for word, _ in entries[:num_words])
-        hashes = np.array([_hash(word, 0, len(word)) for word in words], dtype=np.uint64)
-        labels = entries[num_words:]
-        return cls(
-            [label.removeprefix(LABEL).decode() for label, _ in labels], minn, maxn, vectors, _slots(hashes), hashes,
-            buckets, nodes[: len(labels) - 1].copy(), _huffman([count for _, count in labels]),
-        )  # fmt: skip
+        is_quantised = read("?")[0]
+        vectors = _dequantised(read, dim) if is_quantised else read.matrix()
+        has_quantised_outputs = read("?")[0] and is_quantised
+        outputs = _dequantised(read, dim) if has_quantised_outputs else read.matrix().copy()
+        buckets = np.arange(num_words, num_words + num_buckets, dtype=np.int32)
+        if num_kept >= 0:
+            buckets[:] = -1
+            buckets[kept[:, 0]] = num_words + kept[:, 1]
+        words = [word for word, _ in entries[:num_words]]
+        end_of_line = words.index(END_OF_LINE) if END_OF_LINE in words else -1
+        hashes = [_hash(np.frombuffer(word, dtype=np.uint8), 0, len(word)) for word in words]
+        labels = [label.removeprefix(LABEL).decode() for label, _ in entries[num_words:]]
+        children = np.empty((0, 2), dtype=np.int32)
+        if loss == HIERARCHICAL:
+            outputs, children = outputs[: len(labels) - 1], _huffman([count for _, count in entries[num_words:]])
+        return cls(labels, minn, maxn, vectors, _slots(hashes), np.array(hashes, dtype=np.uint64), end_of_line, buckets,
+                   outputs, children)  # fmt: skip
 
     def predict(self, line: str) -> tuple[str, float]:
         """The most likely label and its probability."""
         data = np.frombuffer(line.encode("utf-8", "surrogatepass"), dtype=np.uint8)
-        hidden = _hidden(data, self.slots, self.hashes, self.buckets, self.vectors, self.minn, self.maxn)
-        label, probability = _best(hidden, self.nodes, self.children)
+        hidden = _hidden(data, self.slots, self.hashes, self.end_of_line, self.buckets, self.vectors, self.minn,
+                         self.maxn)  # fmt: skip
+        if len(self.children):
+            label, probability = _best(hidden, self.outputs, self.children)
+        else:
+            scores = self.outputs @ hidden
+            label = int(scores.argmax())
+            probability = 1 / float(np.exp(scores - scores[label]).sum())
         return self.labels[label], min(1.0, probability)
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: mmap.mmap) -> None:
         self._data, self._at = data, 0
 
     def __call__(self, layout: str) -> tuple[Any, ...]:
@@ -95,8 +115,14 @@ class _Reader:
         self._at += values.nbytes
         return values
 
+    def matrix(self) -> Array:
+        num_rows, num_columns = self("qq")
+        return self.array("<f4", num_rows * num_columns).reshape(num_rows, num_columns)
+
     def until_zero(self) -> bytes:
-        start, self._at = self._at, self._data.index(b"\0", self._at) + 1
+        start, self._at = self._at, self._data.find(b"\0", self._at) + 1
+        if not self._at:
+            raise ValueError("the file ends within its words")
         return self._data[start : self._at - 1]
 
 
@@ -120,9 +146,9 @@ def _centroids(read: _Reader, codes: Array) -> Array:
     return np.concatenate([part[codes[:, number]] for number, part in enumerate(parts)], axis=1)
 
 
-def _slots(hashes: Array) -> Array:
-    slots = np.full(4 * len(hashes), -1, dtype=np.int32)
-    for number, hash in enumerate(hashes.tolist()):
+def _slots(hashes: list[int]) -> Array:
+    slots = np.full(4 * len(hashes) + 1, -1, dtype=np.int32)
+    for number, hash in enumerate(hashes):
         slot = hash % len(slots)
         while slots[slot] >= 0:
             slot = (slot + 1) % len(slots)
@@ -162,10 +188,13 @@ def _is_space(byte):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _hidden(data, slots, hashes, buckets, vectors, minn, maxn):  # type: ignore[no-untyped-def]
+def _hidden(data, slots, hashes, end_of_line, buckets, vectors, minn, maxn):  # type: ignore[no-untyped-def]
     """float32 [dim]: the mean of the rows of all words and n-grams, and of the end of the line."""
-    hidden = vectors[END_OF_LINE].copy()
-    num_rows = 1
+    hidden = np.zeros(vectors.shape[1], dtype=np.float32)
+    num_rows = 0
+    if end_of_line >= 0:
+        hidden += vectors[end_of_line]
+        num_rows += 1
     word = np.empty(len(data) + 2, dtype=np.uint8)
     word[0] = 60  # "<"
     at = 0
@@ -184,7 +213,7 @@ def _hidden(data, slots, hashes, buckets, vectors, minn, maxn):  # type: ignore[
             num_rows += 1
         word[size] = 62  # ">"
         num_rows += _add_ngrams(word, size + 1, buckets, vectors, minn, maxn, hidden)
-    return hidden / np.float32(num_rows)
+    return hidden / np.float32(max(num_rows, 1))
 
 
 @kernel

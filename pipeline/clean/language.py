@@ -9,9 +9,13 @@ RefinedWeb (arXiv 2306.01116).
 |----------|-----------|------|
 | language | "de 0.98" | the best language is not in `keep`, or its score is below `min_score` |
 
-Another model (GlotLID, ...) is another Identifier.
+Another fastText classifier, GlotLID's `model.bin` for one, is named by `model`. `keep`, the ledger and the document
+then have its labels as they are, without "__label__": `keep: [eng_Latn, deu_Latn]`. The contents of its file are part
+of the stage's fingerprint.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -23,6 +27,7 @@ from pydantic import Field
 
 from pipeline.clean.fasttext import FastText
 from pipeline.clean.verdict import Drop, Filter, Replace, Verdict
+from pipeline.core.errors import UserError
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 
@@ -36,8 +41,11 @@ class Config(PluginConfig):
 
     name: str = "language"
 
+    model: str = ""
+    """File of a fastText classifier (.bin or .ftz); default: the bundled lid.176."""
+
     keep: tuple[str, ...] = ("en",)
-    """ISO 639-1 codes; an empty list keeps every language."""
+    """Labels of the model, ISO 639-1 codes for the bundled one; an empty list keeps every language."""
 
     min_score: float = Field(0.65, ge=0, le=1)
     """Documents whose best language scores less are dropped."""
@@ -47,19 +55,32 @@ class Config(PluginConfig):
 
 
 class Identifier(Protocol):
+    @property
+    def labels(self) -> Sequence[str]:
+        """Every language it may answer."""
+
     def predict(self, line: str) -> tuple[str, float]:
-        """The most likely language of a text without line ends, ISO 639-1 where it has such a code, and 0 to 1."""
+        """The most likely language of a text without line ends, and 0 to 1."""
 
 
-@cache
-def bundled() -> Identifier:
-    """lid.176 in its quantised form: 0.9 MB, 176 languages; loaded once a process."""
-    return FastText.load(MODEL)
+def inputs(config: Config) -> dict[str, str]:
+    """The model, if it is one of yours, and the hash of its bytes."""
+    return {config.model: _sha256(*_state(config.model))} if config.model else {}
+
+
+def load(model: str = "") -> Identifier:
+    """By default lid.176 in its quantised form: 0.9 MB, 176 languages. Raises UserError."""
+    return _load(*_state(model or str(MODEL)))
 
 
 def build(config: Config) -> Filter:
-    identifier = bundled()
+    identifier = load(config.model)
     kept = frozenset(config.keep)
+    if unknown := sorted(kept - set(identifier.labels)):
+        raise UserError(
+            f"language: {config.model or 'the model'} does not know {', '.join(unknown)}; its {len(identifier.labels)} "
+            f"labels are like {', '.join(identifier.labels[:5])}"
+        )
 
     def identify(document: Document) -> Verdict:
         language, score = identifier.predict(sample(document.text, config.max_chars))
@@ -69,6 +90,32 @@ def build(config: Config) -> Filter:
         return Replace(replace(document, language=language), detail=detail)
 
     return identify
+
+
+def _state(model: str) -> tuple[str, int, int]:
+    """(path, size, time): a worker hashes and reads a model once for many splits, but not one that was exchanged."""
+    try:
+        facts = Path(model).stat()
+    except OSError as error:
+        raise UserError(f"cannot read language model {model}: {error.strerror}") from None
+    return model, facts.st_size, facts.st_mtime_ns
+
+
+@cache
+def _sha256(model: str, size: int, mtime_ns: int) -> str:
+    try:
+        with open(model, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read language model {model}: {error.strerror}") from None
+
+
+@cache
+def _load(model: str, size: int, mtime_ns: int) -> Identifier:
+    try:
+        return FastText.load(Path(model))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read language model {error}") from None
 
 
 def sample(text: str, max_chars: int) -> str:

@@ -109,5 +109,5 @@ def english_pages() -> list[Document]:
         for book in books.values() for at in range(0, len(book.text), 2 * PAGE_CHARS)
     ]  # fmt: skip
     repaired = (replace(page, text=unicode.repair(page.text)) for page in (*news.values(), *cuts))
-    identifier = language.bundled()
+    identifier = language.load()
     return [page for page in repaired if identifier.predict(language.sample(page.text, 1000))[0] == "en"]

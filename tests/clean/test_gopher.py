@@ -217,7 +217,7 @@ def english(real_data: Path) -> list[str]:
     books, _ = read_all("bookcorpus", real_data, "books/english_novels.zip")
     cuts = [book.text[at:] for book in books.values() for at in range(60_000, len(book.text), 200_000)]
     texts = [unicode.repair(text[:3000]) for text in (*(page.text for page in pages.values()), *cuts)]
-    return [text for text in texts if language.bundled().predict(language.sample(text, 1000))[0] == "en"]
+    return [text for text in texts if language.load().predict(language.sample(text, 1000))[0] == "en"]
 
 
 @pytest.mark.real
