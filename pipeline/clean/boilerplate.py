@@ -1,7 +1,8 @@
 """Lines that belong to the page, not to the text: cookies, sharing, subscriptions, navigation, copyright.
 
 A line is removed when it is short (`max_words`) and one of RULES describes it whole: a sentence that merely mentions
-cookies stays. Lines of four menu entries or more between "|", "›", "»" or "·" are navigation.
+cookies stays. Lines of four menu entries or more between "|", "›", "»" or "·" are navigation; but two or more of them
+among adjacent lines with " | " are rows of a table.
 
 | edit        | when |
 |-------------|------|
@@ -13,6 +14,7 @@ counters) and DCLM's `dclm_baseline_refinedweb.yaml`, and what CC-News pages wer
 
 import re
 from dataclasses import replace
+from itertools import groupby
 
 from pipeline.clean.verdict import Filter, Replace, Verdict
 from pipeline.core.plugins import PluginConfig
@@ -57,6 +59,7 @@ class Config(PluginConfig):
 _RULES = re.compile("|".join(f"(?:{rule})" for rule in RULES), re.IGNORECASE)
 _BETWEEN_ENTRIES = re.compile("[|›»·]")
 MIN_ENTRIES, MAX_ENTRY_CHARS = 4, 30
+CELL_END = " | "  # as `tables: lines` of Wikipedia writes rows
 _BLANKS = re.compile(r"\n{3,}")
 
 
@@ -70,7 +73,11 @@ def build(config: Config) -> Filter:
 
 def without_boilerplate(text: str, max_words: int) -> str:
     lines = text.split("\n")
-    kept = [line for line in lines if not is_boilerplate(line, max_words)]
+    kept: list[str] = []
+    for has_cells, run in groupby(lines, lambda line: CELL_END in line):
+        rows = list(run)
+        is_table = has_cells and sum(map(_is_menu, rows)) > 1
+        kept += [line for line in rows if not is_boilerplate(line, max_words) or (is_table and _is_menu(line))]
     return text if len(kept) == len(lines) else _BLANKS.sub("\n\n", "\n".join(kept)).strip("\n")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.clean import boilerplate, language, unicode
 from pipeline.clean.verdict import Drop, Replace, Verdict
 from pipeline.core.schema import Document
+from pipeline.sources.mediawiki import wikitext
 
 ENGLISH = "The old weir above the town mill was opened on Friday, after a winter in which the river had risen twice. "
 GERMAN = "Das alte Wehr über der Stadtmühle wurde am Freitag geöffnet, nachdem der Fluss im Winter gestiegen war. "
@@ -155,6 +156,18 @@ def test_boilerplate_lines(line: str) -> None:
 )  # fmt: skip
 def test_text_is_not_boilerplate(line: str) -> None:
     assert not boilerplate.is_boilerplate(line)
+
+
+def test_rows_of_a_table_are_no_menus() -> None:
+    """As `tables: lines` of Wikipedia renders them: each of three would be one, alone."""
+    table = "{|\n! Name !! Born !! Games !! Goals\n|-\n|Ada||1815||12||3\n|-\n|Bob||1912\n|-\n|Cy||1820||2||0\n|}"
+    text = wikitext.to_text(f"{table}\nThe end.", wikitext.Style(tables="lines")).text
+    rows = ["Name | Born | Games | Goals", "Ada | 1815 | 12 | 3", "Bob | 1912", "Cy | 1820 | 2 | 0"]
+    assert text.split("\n")[:4] == rows
+    strip = boilerplate.build(boilerplate.Config())
+    assert strip(document(text)) is None
+    menu = replaced(strip(document(f"{rows[0]}\nA story | The Courier\nEnd.")))
+    assert menu.document.text == "A story | The Courier\nEnd."
 
 
 def test_menus_that_are_none_take_no_time() -> None:
