@@ -45,7 +45,7 @@ class SourceConfig(PluginConfig):
     """SPDX identifier to write into every document."""
 
     max_error_rate: float = Field(0.01, ge=0, le=1)
-    """More unreadable records than this share (and more than three) fail the stage."""
+    """More unreadable records than this share (and more than three) fail the stage. A raised one resumes it."""
 
     @property
     def source(self) -> str:

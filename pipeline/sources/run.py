@@ -67,8 +67,8 @@ def run(config: Sequence[SourceConfig], input: Path | str, root: Path, workers: 
 
 
 def _section(config: SourceConfig) -> dict[str, Any]:
-    """For the fingerprint: the order of the patterns changes nothing."""
-    return config.model_dump(mode="json") | {"paths": sorted(set(config.paths))}
+    """For the fingerprint: the order of the patterns changes nothing, nor what stops the stage."""
+    return config.model_dump(mode="json", exclude={"max_error_rate"}) | {"paths": sorted(set(config.paths))}
 
 
 def find_files(config: SourceConfig, input: Path | str) -> list[InputFile]:

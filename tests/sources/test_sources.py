@@ -169,7 +169,9 @@ def test_too_many_errors_stop_the_stage_and_name_examples(tmp_path: Path, worker
     (flow,) = summarise(folder).flows
     assert [(loss.kind, loss.reason, loss.documents) for loss in flow.losses] == [("error", "malformed", 4)]
     assert not is_done(folder)
-    run([source(max_error_rate=0.05)], tmp_path / "in", tmp_path / "out", workers)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    assert run([source(max_error_rate=0.05)], tmp_path / "in", tmp_path / "out", workers) == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.parquet")} == before, "nothing is read again"
 
 
 def test_lost_files_are_named(
