@@ -16,7 +16,7 @@ key of the first) and `part` ("2/3").
 | not_a_file     | quality | the archive member is a link or a device |
 | no_text        | quality | no text is left of the book |
 | encrypted      | error   | the archive member needs a password, or the EPUB's chapters a key (DRM) |
-| too_large      | error   | more than MAX_BOOK_BYTES or MAX_TEXT_BYTES unpacked, or than archives.py, markup.py allow |
+| too_large      | error   | over MAX_BOOK_BYTES, MAX_TEXT_BYTES or MAX_LINES; more than archives.py, markup.py allow |
 | not_text       | error   | a .txt that is binary |
 | damaged        | error   | the archive, or the member's checksum, is broken |
 | broken_epub    | error   | container, package or a chapter is missing or not well-formed |
@@ -52,6 +52,7 @@ from pipeline.sources.markup import HEADING, html_to_text
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 COMPRESSED = (".gz", ".bz2", ".xz")
+MAX_LINES = 2_000_000  # each is looked at some ten times, alone; the longest books have 300,000
 
 
 class Config(SourceConfig):
@@ -149,7 +150,9 @@ def _read_book(config: Config, key: str, suffix: str, origin: str, raw: bytes) -
 
 
 def clean(book: Book) -> str:
-    """The author's words: paragraphs separated by blank lines."""
+    """The author's words: paragraphs separated by blank lines. Raises BadBook."""
+    if (num_lines := book.text.count("\n")) > MAX_LINES:
+        raise BadBook("too_large", f"{num_lines} lines, {MAX_LINES} are read")
     text = strip_licence(drop_notes(drop_illustrations(book.text)))
     if book.is_typed:
         text = set_apart(drop_page_marks(text))

@@ -355,3 +355,12 @@ def test_the_time_for_a_book_grows_with_its_size_and_not_faster(name: str, unit:
         read_all("bookcorpus", folder)
         seconds.append(time.process_time() - begin)
     assert seconds[1] < 60 * max(seconds[0], 0.01)
+
+
+def test_a_book_of_nothing_but_line_ends_costs_seconds(tmp_path: Path) -> None:
+    """32 MB of "a\\n" took a minute of CPU."""
+    (tmp_path / "a.txt").write_bytes(b"a\n" * (bookcorpus.MAX_LINES + 1))
+    (tmp_path / "b.txt").write_bytes(b"\n" * (bookcorpus.MAX_LINES + 1) + b"A short book.\n")
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert [(record.reason, record.detail) for record in rejected] == [("too_large", "2000001 lines, 2000000 are read")]
+    assert [document.text for document in documents.values()] == ["A short book."]
