@@ -3,13 +3,18 @@
 import gzip
 import json
 import unicodedata
+import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from pipeline.sources.charset import decode
+
+SHINGLE = 4  # words
 
 
 @dataclass(frozen=True)
@@ -45,3 +50,45 @@ def f1(pages: Sequence[GoldPage], texts: Sequence[str]) -> float:
 
 def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text.replace("\xad", "")).split())
+
+
+@dataclass(frozen=True)
+class ReferencePage:
+    html: str
+    text: str
+    """What newspaper3k, or goose3, extracted: not human gold, and of goose3 the beginning only."""
+
+
+def newspaper_pages(real_data: Path) -> list[ReferencePage]:
+    """Those of newspaper3k's tests with a text of 25 words: shorter ones are its failures."""
+    with zipfile.ZipFile(real_data / "news/newspaper3k-tests.zip") as tests:
+        found = {name: tests.read(f"text/{name}.txt").decode() for path in tests.namelist()
+                 if path.endswith(".html") and (name := Path(path).stem)}  # fmt: skip
+        return [ReferencePage(decode(tests.read(f"html/{name}.html"), html=True)[0], text)
+                for name, text in found.items() if len(text.split()) >= 25]  # fmt: skip
+
+
+def goose_pages(real_data: Path) -> list[ReferencePage]:
+    """Those of goose3's tests that have a page."""
+    with zipfile.ZipFile(real_data / "news/goose3-content-tests.zip") as tests:
+        pages = [Path(path).stem for path in tests.namelist() if path.endswith(".html")]
+        texts = [json.loads(tests.read(f"{page}.json"))["expected"].get("cleaned_text", "") for page in pages]
+        return [ReferencePage(decode(tests.read(f"{page}.html"), html=True)[0], text)
+                for page, text in zip(pages, texts, strict=True) if len(text.split()) >= SHINGLE]  # fmt: skip
+
+
+def shingle_scores(pages: Sequence[ReferencePage], texts: Sequence[str]) -> tuple[float, float, float]:
+    """(F1, precision, recall) of runs of SHINGLE words, the mean over the pages."""
+    scores = []
+    for page, text in zip(pages, texts, strict=True):
+        wanted, found = _shingles(page.text), _shingles(text)
+        hits = (wanted & found).total()
+        scores.append((2 * hits / (wanted.total() + found.total() or 1), hits / (found.total() or 1),
+                       hits / (wanted.total() or 1)))  # fmt: skip
+    f1s, precisions, recalls = zip(*scores, strict=True)
+    return fmean(f1s), fmean(precisions), fmean(recalls)
+
+
+def _shingles(text: str) -> Counter[tuple[str, ...]]:
+    words = _plain(text).split()
+    return Counter(zip(*(words[at:] for at in range(SHINGLE)), strict=False))
