@@ -150,6 +150,9 @@ class Workers:
                 # "local": else Ray joins whatever cluster it finds on this machine
                 ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False,
                          logging_level=logging.CRITICAL, object_store_memory=OBJECT_STORE)  # fmt: skip
+        except Exception as error:  # Ray raises that very class when one of its processes dies
+            first_line = str(error).partition("\n")[0]
+            raise UnhealthyNode(f"Ray did not start: {type(error).__name__}: {first_line}") from error
         finally:
             os.umask(before)
         if threading.current_thread() is threading.main_thread():

@@ -3,6 +3,7 @@
 from html import escape
 from pathlib import Path
 
+from pipeline.core.errors import UserError
 from pipeline.core.ledger import Flow
 from pipeline.report.waterfall import Bar, Summary, bars
 
@@ -32,15 +33,18 @@ def write(summary: Summary, file: Path) -> None:
         names = ", ".join(escape(folder.name) for folder in summary.unused)
         unused = f"<p>Unused stage folders of other settings, which may go: {names} ({megabytes:,.1f} MB).</p>\n"
     body = "".join(_section(flow, colours) for flow in summary.flows)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(
+    html = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Ledger of {escape(summary.data)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n"
         f"<h1>What became of the documents of {escape(summary.data)}</h1>\n<p>dropped in:{keys}</p>\n{unused}{body}"
-        "</body>\n</html>\n",
-        encoding="utf-8",
+        "</body>\n</html>\n"
     )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}") from None
 
 
 def _section(flow: Flow, colours: dict[str, str]) -> str:

@@ -94,7 +94,7 @@ def _write_warc(path: Path) -> None:
     packed = b"".join(map(gzip.compress, pages))
     largest = web_page(*prose(MAX_BODY_BYTES - (1 << 20)).split("\n"), EMOJI)
     with open(path, "wb") as file:
-        for _ in range(20):
+        for _ in range(8):
             file.write(packed)
         file.write(gzip.compress(response(largest, "http://a.example/largest")))
 
@@ -105,7 +105,7 @@ def _write_dump(path: Path) -> None:
     largest = wiki_page("Largest", prose(MAX_WIKITEXT_BYTES // 2) + "\n* [[a]]" * 100_000 + EMOJI)
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(dump(*pages, largest).removesuffix(b"</mediawiki>\n"))
-        for _ in range(100):
+        for _ in range(50):
             file.write(b"".join(talk))
         file.write(b"</mediawiki>\n")
 
@@ -114,7 +114,7 @@ def _write_jsonl(path: Path) -> None:
     lines = [json.dumps({"text": prose(200_000, seed), "id": seed}) + "\n" for seed in range(10)]
     with open(path, "w", encoding="utf-8") as file:
         file.write(_largest_line())
-        for _ in range(1500):
+        for _ in range(1200):
             file.write("".join(lines))
 
 
@@ -127,11 +127,11 @@ def _largest_line() -> str:
 
 
 def _write_parquet(path: Path) -> None:
-    """A row group of 800 MB, and the largest text in one of its own."""
+    """A row group of 600 MB, and the largest text in one of its own."""
     texts = [prose(40_000, seed) for seed in range(100)]
     batch = pa.record_batch({"text": texts, "id": list(map(str, range(100)))})
     with pq.ParquetWriter(path, batch.schema, compression="zstd", use_dictionary=False) as writer:
-        writer.write_table(pa.Table.from_batches([batch] * 200), row_group_size=100_000)
+        writer.write_table(pa.Table.from_batches([batch] * 150), row_group_size=100_000)
         writer.write_batch(pa.record_batch({"text": [prose(MAX_TEXT_BYTES - 4) + EMOJI], "id": ["largest"]}))
 
 
@@ -143,14 +143,14 @@ def _write_books(path: Path) -> None:
         archive.writestr("text.txt", text)
         archive.writestr("page.html", page)
         archive.writestr("book.epub", make_epub(**{"OEBPS/a.xhtml": page}))
-        for number in range(2500):
+        for number in range(1000):
             archive.writestr(f"{number:060}.txt", small)
 
 
 CASES = (
     Case("large WARC", "cc_news", "large.warc.gz", _write_warc),
     Case("large Wikipedia dump", "wikipedia", "large.xml.gz", _write_dump),
-    Case("jsonl of 3 GB", "jsonl", "large.jsonl", _write_jsonl),
+    Case("jsonl of 2.4 GB", "jsonl", "large.jsonl", _write_jsonl),
     Case("Parquet of large row groups", "jsonl", "large.parquet", _write_parquet),
     Case("zip of many books", "bookcorpus", "books.zip", _write_books),
     Case("largest document in each filter", "jsonl", "largest.jsonl", _write_largest_line, clean=True),

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.core.errors import UserError
 from pipeline.core.shard_map import Split, SplitsFailed, Workers
+from tests.processes import penstock
 
 
 def shout(task: dict[str, Any], folder: Path) -> dict[str, int]:
@@ -140,3 +141,14 @@ def test_a_node_that_does_not_see_the_folder_says_so(workers: Workers, tmp_path:
 def remove_the_folder(task: dict[str, Any], folder: Path) -> dict[str, int]:
     shutil.rmtree(task["gone"])
     raise OSError(errno.EIO, "the network hiccups")
+
+
+def test_a_ray_that_does_not_start_is_said_in_one_line(tmp_path: Path) -> None:
+    """Ray raises OSError, RuntimeError or Exception itself, by what of it is missing."""
+    (tmp_path / "a.jsonl").write_text('{"text": "a document"}\n')
+    (tmp_path / "mine.yaml").write_text("sources: [jsonl]\n")
+    done = penstock("prepare", "--config", tmp_path / "mine.yaml", "--set", f"input={tmp_path}", "--out",
+                    tmp_path / "out", RAY_TMPDIR="/proc/nowhere")  # fmt: skip
+    assert done.returncode == 76
+    assert done.stderr.splitlines()[-1].startswith("penstock: Ray did not start: FileNotFoundError: ")
+    assert "Traceback" not in done.stderr

@@ -84,6 +84,15 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert widths == [page.PLOT, page.PLOT * 0.75, page.PLOT * 0.25, page.PLOT * 0.75, 0, page.PLOT * 0.75]
 
 
+@pytest.mark.parametrize("name", ["/proc/x/y.html", "file/y.html", "."])
+def test_a_page_that_cannot_be_written_is_said_in_one_line(name: str, prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = penstock("ledger", "summary", prepared, "--html", tmp_path / name)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"penstock: cannot write {tmp_path / name}: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_command(prepared: Path, tmp_path: Path) -> None:
     done = penstock("ledger", "summary", prepared, "--html", tmp_path / "deep" / "page.html")
     assert done.returncode == 0, done.stderr
