@@ -1,7 +1,8 @@
 """Configuration: YAML files plus `--set a.b=c` in; one frozen pydantic model out, or every mistake at once.
 
 1. A file is sparse YAML. `extends: [other.yaml, ...]` (paths relative to the file) is merged first, key by key.
-2. `--set a.b=c` is merged last; its value is YAML (`--set optim.lr=1e-4`, `--set sources='[{name: jsonl}]'`).
+2. `--set a.b=c` is merged last; its value is YAML (`--set optim.lr=1e-4`, `--set sources='[{name: jsonl}]'`), a number
+   in its path a place in a list (`--set sources.0.text_field=body`).
 3. The model of the verb validates the result. Unknown keys are refused with a near match.
 
 Defaults live in the models alone. PyYAML keeps the last of two equal keys and reads 1e-4 as text: the loader here
@@ -54,7 +55,7 @@ def load(model: type[C], file: Path | None, settings: Sequence[str] = ()) -> C:
         path, equals, text = setting.partition("=")
         if not equals or not path:
             raise ConfigError(f"--set {setting}: expected key=value, e.g. --set optim.lr=1e-4")
-        tree = merge(tree, _nest(path.strip().split("."), _parse(text, f"--set {path}")))
+        tree = _with(tree, path.strip().split("."), _parse(text, f"--set {path}"), f"--set {path}")
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -131,8 +132,21 @@ def _known_keys(model: Any, path: Sequence[Any]) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
-    return {keys[0]: value if len(keys) == 1 else _nest(keys[1:], value)}
+def _with(tree: Any, keys: Sequence[str], value: Any, where: str) -> Any:
+    """`tree` with `value` at the path; a number is a place in a list, whose items are sections or names of plugins."""
+    if not keys:
+        return merge(tree, value) if isinstance(tree, dict) and isinstance(value, dict) else value
+    key, rest = keys[0], keys[1:]
+    if isinstance(tree, list):
+        if not key.isdecimal() or int(key) >= len(tree):
+            raise ConfigError(f"{where}: '{key}' is none of the {len(tree)} items of a list, which are counted from 0; "
+                              f"a list can also be given whole, in brackets")  # fmt: skip
+        item = {"name": tree[int(key)]} if rest and isinstance(tree[int(key)], str) else tree[int(key)]  # a plugin
+        return [*tree[: int(key)], _with(item, rest, value, where), *tree[int(key) + 1 :]]
+    if key.isdecimal():
+        raise ConfigError(f"{where}: the config has no list there; give it whole, in brackets")
+    below = tree if isinstance(tree, dict) else {}
+    return below | {key: _with(below.get(key), rest, value, where)}
 
 
 def _parse(text: str, where: str) -> Any:

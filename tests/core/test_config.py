@@ -37,6 +37,19 @@ def test_file_extends_others_and_set_comes_last(tmp_path: Path) -> None:
     assert (run.steps, run.optim.lr, run.optim.warmup_steps) == (7, 1e-4, 4)
 
 
+def test_set_reaches_into_lists(tmp_path: Path) -> None:
+    file = write(tmp_path, "a.yaml", "steps: 5\nsources: [wikipedia, {name: jsonl, paths: [a]}]")
+    run = config.load(Run, file, ["sources.1.text_field=body", "sources.0.tables=lines", "sources.1.paths.0=b"])
+    assert (run.sources[0].tables, run.sources[1].text_field, run.sources[1].paths) == ("lines", "body", ("b",))
+    for setting, message in (
+        ("sources.2.paths=[a]", "'2' is none of the 2 items of a list, which are counted from 0"),
+        ("sources.wikipedia.tables=lines", "'wikipedia' is none of the 2 items"),
+        ("optim.0.lr=1", "the config has no list there"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            config.load(Run, file, [setting])
+
+
 def test_every_mistake_at_once_with_path_and_near_match(tmp_path: Path) -> None:
     file = write(tmp_path, "a.yaml", "stepz: 5\noptim: {lrr: 1, warmup_steps: many}")
     with pytest.raises(ConfigError) as caught:
