@@ -10,6 +10,7 @@ OUT/progress.json and OUT/events/ what runs now and what each attempt did (core/
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -105,6 +106,7 @@ def _prepare(config: PrepareConfig, out: Path) -> Summary:
         with open(out / "events.jsonl", "a", encoding="utf-8") as events:
             line = {"time": time.time(), "stage": name, "folder": folders[name].name, "seconds": seconds[name]}
             events.write(json.dumps(line) + "\n")
+        _require_documents(folders[name])
         return folders[name]
 
     with Workers(config.num_workers, int(config.worker_memory * 2**30), log=out) as workers:
@@ -117,6 +119,20 @@ def _prepare(config: PrepareConfig, out: Path) -> Summary:
     write_json(out / SUMMARY, summary.model_dump(mode="json"))
     _write_manifest(out, folders)
     return summary
+
+
+def _require_documents(folder: Path) -> None:
+    """Raises UserError when a stage left none of its documents, with its reasons: the next ones have nothing to do."""
+    counts = read_manifest(folder).counts
+    if counts.get("documents") == 0 and "in" in counts:
+        reasons: Counter[str] = Counter()
+        for source in counts["sources"].values():
+            reasons.update(source["reasons"])
+        shown = ", ".join(f"{reason} {number:,}" for reason, number in reasons.most_common(5))
+        raise UserError(
+            f"of {counts['in']:,} documents none is left ({shown}); 'penstock ledger sample {folder} --reason "
+            f"{reasons.most_common(1)[0][0]}' shows some"
+        )
 
 
 def _refuse_others(out: Path) -> None:
@@ -148,7 +164,8 @@ def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path], seconds
     planted = {}
     sample = Path(config.input)  # a URL is none
     if (sample / SAMPLE).exists():
-        planted = _planted(sample / TRUTH, ledger, folders["dedup"])
+        chosen = {source.source for source in config.sources}
+        planted = _planted(sample / TRUTH, chosen, ledger, folders["dedup"])
     return Summary(
         out=out,
         sources=tuple(ledger.flows()),
@@ -191,13 +208,15 @@ EXPECTED_REASON: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _planted(truth: Path, ledger: Ledger, cleaned: Path) -> dict[str, Planted]:
-    """Per kind of planted document: how many, how many the pipeline found, and the names of those it missed."""
+def _planted(truth: Path, sources: set[str], ledger: Ledger, cleaned: Path) -> dict[str, Planted]:
+    """Per kind of document planted in these sources: how many, how many were found, and the names of those missed."""
     fates = {(fate.source, fate.key): fate for fate in ledger.fates()}
     found: dict[str, dict[str, bool]] = {}
     for line in truth.read_text(encoding="utf-8").splitlines():
         planted = json.loads(line)
         kind, twin = planted["kind"], planted.get("of", {})
+        if not {planted["source"], twin.get("source", planted["source"])} <= sources:
+            continue
         fate = fates.get((planted["source"], planted["key"]))
         if kind == "broken":
             seen = fate is not None and fate.kind == "error"

@@ -192,3 +192,30 @@ def sentences(rng: random.Random) -> str:
     """English by its stop words, 60 words and more."""
     words = ["".join(rng.choices("abdegilmnoprstu", k=rng.randint(3, 8))) for _ in range(60)]
     return ". ".join(f"The {' '.join(words[at : at + 6])} is of that to have with" for at in range(0, 60, 6)) + "."
+
+
+def test_when_nothing_is_left_the_stage_that_dropped_it_says_why(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text(
+        json.dumps({"text": sentences(random.Random(0))}) + "\n" + '{"text": ""}\n'
+    )
+    settings = [f"input={tmp_path / 'in'}", "sources=[jsonl]", "clean.filters=[{name: length, min_words: 500}]"]
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    done = penstock("prepare", "--config", CONFIG, "--out", tmp_path / "out", *chosen)
+    assert done.returncode == 2, done.stderr
+    (cleaned,) = (tmp_path / "out").glob("clean-*")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("penstock: of 1 documents none is left (")
+    assert f"'penstock ledger sample {cleaned} --reason " in last
+    assert (
+        penstock("ledger", "sample", cleaned, "--reason", last.rpartition(" --reason ")[2].split("'")[0]).returncode
+        == 0
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_one_line() -> None:
+    refused = penstock("prepare", "--config", CONFIG, "--out", "/proc/penstock/out", "--set", "input=.")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        "penstock: cannot make the folder /proc/penstock/out: No such file or directory"
+    ]

@@ -57,14 +57,19 @@ def exclusive(folder: Path) -> Iterator[None]:
     The kernel drops the lock when the process ends, however it ends. Folders that were made and stayed empty go again.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
     lock = folder / LOCK
     try:
         with open(lock, "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"another process is at work in {folder}; wait for it, or name another --out") from None
+                raise UserError(
+                    f"another process is at work in {folder}; wait for it, or name another folder"
+                ) from None
             yield
     finally:
         if made and list(folder.iterdir()) == [lock]:
