@@ -13,7 +13,8 @@ from pathlib import Path
 from pipeline.clean import recipe
 from pipeline.clean.run import DEFAULT_FILTERS
 from pipeline.clean.survey import PACKAGE
-from pipeline.core.plugins import PluginConfig, load, names
+from pipeline.core.manual import reasons, settings_table
+from pipeline.core.plugins import load, names
 
 PAGE = Path(__file__).parents[2] / "docs" / "filters.md"
 INTRODUCTION = f"""
@@ -61,31 +62,6 @@ def recipe_section(name: str) -> Iterator[str]:
         shown = ", ".join(f"`{key}: {json.dumps(value)}`" for key, value in changed.items())
         yield f"| [{section.name}](#{section.name}) | {shown or '-'} |"
     yield ""
-
-
-def settings_table(model: type[PluginConfig]) -> Iterator[str]:
-    fields = {key: field for key, field in model.model_fields.items() if key != "name"}
-    if not fields:
-        return
-    yield from ("| setting | default | what it does |", "|---|---|---|")
-    for key, field in fields.items():
-        default = json.dumps(field.get_default(call_default_factory=True), default=str)
-        yield f"| `{key}` | `{default}` | {' '.join((field.description or '').split())} |"
-    yield ""
-
-
-def reasons(filters: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """First cells of the tables whose head is "reason" or "edit", with their filter."""
-    for name, text in filters.items():
-        listed = False
-        for line in text.splitlines():
-            first = line.split("|")[1].strip() if line.startswith("|") else ""
-            if not first:
-                listed = False
-            elif first in ("reason", "edit"):
-                listed = True
-            elif listed and not first.startswith("-"):
-                yield first, name
 
 
 def reasons_in(source: str) -> Iterator[str]:

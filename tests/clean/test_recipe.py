@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.clean import compare, page, recipe
 from pipeline.clean.run import CleanConfig, pin_of
-from pipeline.core import plugins
+from pipeline.core import manual, plugins
 from pipeline.core.config import load
 from pipeline.core.errors import ConfigError, UserError
 from pipeline.core.schema import Document
@@ -141,7 +141,7 @@ def test_every_setting_is_explained() -> None:
 
 def test_every_reason_in_the_code_is_on_the_page() -> None:
     filters = {name: plugins.load("pipeline.clean", name) for name in plugins.names("pipeline.clean")}
-    listed = set(page.reasons({name: module.__doc__ or "" for name, module in filters.items()}))
+    listed = set(manual.reasons({name: module.__doc__ or "" for name, module in filters.items()}))
     for name, module in filters.items():
         for reason in page.reasons_in(Path(module.__file__ or "").read_text(encoding="utf-8")):
             assert any(known.startswith(reason) for known, owner in listed if owner == name), (name, reason)
