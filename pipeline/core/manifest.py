@@ -61,15 +61,17 @@ def run_stage(
     inputs: Mapping[str, str] | Sequence[Path],
     root: Path,
     body: Callable[[Path], Mapping[str, Any]],
+    also: Sequence[Path] = (),
 ) -> Path:
     """The stage's folder under `root`, done. `body(folder)` does the work, file by file, and returns the counts.
 
     `inputs`: the finished folders that it reads, each proven by its checksums before the work begins; or, for what no
-    stage wrote, name -> fingerprint.
+    stage wrote, name -> fingerprint. `also`: more finished folders, any number of one stage.
     """
     section = dict(config) if isinstance(config, Mapping) else config.model_dump(mode="json")
-    folders = () if isinstance(inputs, Mapping) else inputs
+    folders = (*(() if isinstance(inputs, Mapping) else inputs), *also)
     inputs = inputs if isinstance(inputs, Mapping) else input_marks(inputs)
+    inputs = {**inputs, **{f"{read_manifest(f).stage} {n}": read_manifest(f).fingerprint for n, f in enumerate(also)}}
     mark = fingerprint(stage, version, section, inputs)
     folder = root / f"{stage}-{mark[:12]}"
     if is_done(folder):

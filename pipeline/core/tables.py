@@ -53,6 +53,38 @@ class RowWriter:
         self._writer.close()
 
 
+class TableWriter:
+    """The same from batches that are in Arrow already: row groups of at least GROUP_ROWS or GROUP_BYTES."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def append(self, batch: pa.RecordBatch, num_bytes: int) -> None:
+        """`num_bytes`: about how much memory the batch takes."""
+        self._waiting.append(batch)
+        self._rows += len(batch)
+        self._bytes += num_bytes
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            table = pa.Table.from_batches(self._waiting).cast(self.schema)
+            self._writer.write_table(table, row_group_size=self._rows)
+        self._waiting, self._rows, self._bytes = [], 0, 0
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+
 def text_bytes(value: Any) -> int:
     """Of all text in a row, UTF-8: a title, a key or `meta` may be as long as a text."""
     if isinstance(value, str):
@@ -111,9 +143,14 @@ _PLAIN = tuple(name for name in DOCUMENT.names if name != "meta")  # the columns
 
 
 def read_documents(path: Path, rows_at_once: int = 1000) -> Iterator[Document]:
-    """Documents of one file in order, streamed: a row group at most, as a batch would reach over many of them."""
+    """Documents of one file in order, streamed."""
+    for batch in read_batches(path, DOCUMENT.names, rows_at_once):
+        for row in batch.to_pylist():
+            yield Document(**{**row, "meta": dict(row["meta"])})
+
+
+def read_batches(path: Path, columns: Sequence[str], rows_at_once: int = 1000) -> Iterator[pa.RecordBatch]:
+    """Some columns of a file, streamed; a batch lies in one row group, as one over many would hold them all."""
     with pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
-        for group in range(file.num_row_groups):
-            for batch in file.iter_batches(batch_size=rows_at_once, row_groups=[group]):
-                for row in batch.to_pylist():
-                    yield Document(**{**row, "meta": dict(row["meta"])})
+        for number in range(file.num_row_groups):
+            yield from file.iter_batches(rows_at_once, row_groups=[number], columns=list(columns))

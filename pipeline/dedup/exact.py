@@ -1,8 +1,70 @@
-"""Exact duplicates: 16 bytes that are equal when two texts differ in case and white space at most."""
+"""Exact duplicates: 16 bytes that are equal when two texts differ in case and white space at most.
 
+texts -> case-folded UTF-8, one after the other      Folded      what MinHash reads as well
+      -> every run of white space one space          xxh3_128
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
 import xxhash
+
+from pipeline.clean.characters import FLAGS, SPACE, decode
+from pipeline.core.kernels import kernel
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """Case-folded texts in UTF-8: text i is data[ends[i]:ends[i + 1]]."""
+
+    data: Array  # uint8
+    ends: Array  # int64 [texts + 1]; the first is 0
+
+
+def fold(texts: Sequence[str]) -> Folded:
+    parts = [text.casefold().encode() for text in texts]
+    ends = np.zeros(len(parts) + 1, dtype=np.int64)
+    np.cumsum([len(part) for part in parts], out=ends[1:])
+    return Folded(np.frombuffer(b"".join(parts), dtype=np.uint8), ends)
+
+
+def exact_hashes(folded: Folded) -> list[bytes]:
+    """xxh3_128 of each text with every run of white space one space, and none at its ends."""
+    data, ends = _squeeze(folded.data, folded.ends, FLAGS)
+    view = memoryview(data)
+    return [xxhash.xxh3_128_digest(view[start:end]) for start, end in pairwise(ends)]
 
 
 def exact_hash(text: str) -> bytes:
-    """xxh3_128 of the text, case-folded, every run of white space one space."""
-    return xxhash.xxh3_128_digest(" ".join(text.casefold().split()).encode())
+    return exact_hashes(fold([text]))[0]
+
+
+@kernel
+def _squeeze(data, ends, flags):  # type: ignore[no-untyped-def]
+    squeezed = np.empty(len(data), dtype=np.uint8)
+    new_ends = np.zeros(len(ends), dtype=np.int64)
+    size = 0
+    for text in range(len(ends) - 1):
+        at, end = ends[text], ends[text + 1]
+        first, gap = size, False
+        while at < end:
+            code, width = (np.int64(data[at]), 1) if data[at] < 0x80 else decode(data, at)
+            if flags[code] & SPACE:
+                gap = True
+                at += width
+                continue
+            if gap and size > first:
+                squeezed[size] = 32
+                size += 1
+            gap = False
+            for _ in range(width):
+                squeezed[size] = data[at]
+                size += 1
+                at += 1
+        new_ends[text + 1] = size
+    return squeezed[:size], new_ends

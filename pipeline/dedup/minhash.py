@@ -1,67 +1,73 @@
-"""MinHash: the Jaccard similarity of two texts' word n-grams, estimated from 112 numbers each.
+"""MinHash: the Jaccard similarity of two texts' n-grams, estimated from 112 numbers each.
 
-    text -> case-folded UTF-8 -> words -> 64-bit hash of every n consecutive words
+    case-folded UTF-8 -> words, or characters -> 64-bit hash of every n consecutive ones
          -> per permutation the smallest of (a * hash + b) mod 2^32       the signature
          -> per band one 64-bit hash of `rows` entries of the signature   what documents are joined by
 
 Two signatures agree in an entry with the probability J, their similarity; in a whole band with J^rows; in at least one
-of the bands with 1 - (1 - J^rows)^bands: 0.92 at J = 0.8 for 14 bands of 8 rows, 0.05 at 0.5.
+of the bands with 1 - (1 - J^rows)^bands: 0.92 at J = 0.8 for 14 bands of 8 rows, 0.05 at 0.5 (curve.py).
 
-A word is a run of ASCII letters and digits and of other scripts' characters; Chinese and Japanese ones, which no space
-separates, are a word each. Punctuation, ASCII's as well as Unicode's general one, separates.
+A word is a run of letters, numbers and marks; a character of a script without spaces (Han, kana, Thai, ...) is a word
+by itself; all else separates. This is clean/words.py's table of characters but not its splitter, for which "don't",
+"don’t", "well-known" and a lone "—" are words: typography would make two editions of a book less alike. Characters, as
+n-grams are made of by config, are those of the text, a run of white space one space.
+
+A text of fewer words than n is one n-gram, of all its words: two of them are alike when they are equal. A text without
+words (or characters) has none, and the signature EMPTY.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, SPACE, decode
 from pipeline.core.kernels import kernel
 from pipeline.core.seeds import derive
+from pipeline.dedup.exact import Folded, fold
 
 Array = np.ndarray[Any, Any]
+Unit = Literal["word", "character"]
 SEED = 0x70656E73746F636B  # fixed: signatures of different runs can be compared
 EMPTY = np.uint32(0xFFFFFFFF)
 
-LETTER, SEPARATOR, LATIN_LEAD, GENERAL_LEAD, IDEOGRAPH_LEAD = range(5)
+
+@dataclass(frozen=True, eq=False)
+class Signatures:
+    """Of some texts, in their order."""
+
+    entries: Array  # uint32 [texts, bands * rows]
+    bands: Array  # uint64 [texts, bands]
+    num_ngrams: Array  # int64 [texts], equal ones counted each
 
 
 class MinHash:
     """Signatures of texts; equal settings give equal signatures everywhere."""
 
-    def __init__(self, ngram: int, bands: int, rows: int) -> None:
-        self.ngram, self.bands, self.rows = ngram, bands, rows
+    def __init__(self, ngram: int, bands: int, rows: int, unit: Unit = "word") -> None:
+        self.ngram, self.bands, self.rows, self.unit = ngram, bands, rows, unit
         count = bands * rows
         self._a = np.array([derive(SEED, "a", k) | 1 for k in range(count)], dtype=np.uint64).astype(np.uint32)
         self._b = np.array([derive(SEED, "b", k) for k in range(count)], dtype=np.uint64).astype(np.uint32)
 
-    def signature(self, text: str) -> tuple[Array, int]:
-        """(uint32 [bands * rows], number of n-grams); without an n-gram there is no similarity to estimate."""
-        data = np.frombuffer(text.casefold().encode(), dtype=np.uint8)
-        return _signature(data, _CLASSES, self.ngram, self._a, self._b)
+    def sign(self, texts: Folded) -> Signatures:
+        by_character = self.unit == "character"
+        entries, counts = _signatures(texts.data, texts.ends, FLAGS, by_character, self.ngram, self._a, self._b)
+        return Signatures(entries, _band_hashes(entries, self.rows), counts)
 
-    def band_hashes(self, signature: Array) -> Array:
-        """uint64 [bands]."""
-        return _band_hashes(signature, self.rows)
+    def signature(self, text: str) -> tuple[Array, int]:
+        """(uint32 [bands * rows], number of n-grams) of one text."""
+        signed = self.sign(fold([text]))
+        return signed.entries[0], int(signed.num_ngrams[0])
+
+    def ngrams(self, text: str) -> Array:
+        """uint64, sorted: the hashes of the text's distinct n-grams."""
+        return np.unique(_ngrams(fold([text]).data, FLAGS, self.unit == "character", self.ngram))
 
 
 def similarity(one: Array, other: Array) -> Array:
     """Estimated Jaccard similarity of signatures, along the last axis."""
     return (one == other).mean(axis=-1)
-
-
-def _classes() -> Array:
-    """What a byte of UTF-8 is: part of a word, a separator, or the first byte of a character to look into."""
-    classes = np.full(256, LETTER, dtype=np.uint8)
-    for byte in range(128):
-        if not chr(byte).isalnum():
-            classes[byte] = SEPARATOR
-    classes[0xC2] = LATIN_LEAD  # U+0080..U+00BF: no-break space, guillemets, ...
-    classes[0xE2] = GENERAL_LEAD  # U+2000..U+206F: dashes, quotation marks, spaces
-    classes[0xE3:0xEA] = IDEOGRAPH_LEAD  # U+3000..U+9FFF: kana, Chinese characters, and their punctuation
-    return classes
-
-
-_CLASSES = _classes()
 
 
 @kernel
@@ -74,65 +80,112 @@ def _mix(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _absorb(signature, hash, a, b):  # type: ignore[no-untyped-def]
-    low = np.uint32(hash >> np.uint64(32))
-    for k in range(len(signature)):
-        value = np.uint32(a[k] * low + b[k])
-        signature[k] = min(signature[k], value)
+def _add_byte(word, byte):  # type: ignore[no-untyped-def]
+    word = np.uint64((word ^ np.uint64(byte + 1)) * np.uint64(0x100000001B3))
+    return word ^ (word >> np.uint64(29))
 
 
 @kernel
-def _signature(data, classes, ngram, a, b):  # type: ignore[no-untyped-def]
-    signature = np.full(len(a), EMPTY, dtype=np.uint32)
-    window = np.zeros(ngram, dtype=np.uint64)  # hashes of the last n words, a ring
-    num_words = 0
+def _next_word(data, at, end, flags):  # type: ignore[no-untyped-def]
+    """(hash of the first word from byte `at` on, the byte after it); (0, end) when there is none."""
     word = np.uint64(0)
-    at, length = 0, len(data)
-    while at <= length:
-        kind = classes[data[at]] if at < length else SEPARATOR
-        size = 1
-        if kind == LATIN_LEAD:
-            kind, size = SEPARATOR, 2
-        elif kind == GENERAL_LEAD:
-            inside = at + 1 < length and (data[at + 1] == 0x80 or data[at + 1] == 0x81)
-            kind, size = (SEPARATOR, 3) if inside else (LETTER, 1)
-        elif kind == IDEOGRAPH_LEAD:
-            size = 3
-            if data[at] == 0xE3 and at + 1 < length and data[at + 1] == 0x80:  # U+3000..U+303F: punctuation
-                kind = SEPARATOR
-        if kind == LETTER:
-            word = np.uint64((word ^ np.uint64(data[at] + 1)) * np.uint64(0x100000001B3))
-            word ^= word >> np.uint64(29)
-            at += 1
-            continue
-        for turn in range(2):  # the word that ends here, then the ideograph itself
-            if turn == 1:
-                if kind != IDEOGRAPH_LEAD:
-                    break
-                for k in range(at, min(at + size, length)):
-                    word = np.uint64((word ^ np.uint64(data[k] + 1)) * np.uint64(0x100000001B3))
-                    word ^= word >> np.uint64(29)
-            if word != 0:
-                window[num_words % ngram] = _mix(word)
-                num_words += 1
-                word = np.uint64(0)
-                if num_words >= ngram:
-                    hash = np.uint64(0)
-                    for k in range(num_words, num_words + ngram):  # oldest first
-                        hash = np.uint64((hash ^ window[k % ngram]) * np.uint64(0x9E3779B97F4A7C15))
-                        hash ^= hash >> np.uint64(32)
-                    _absorb(signature, _mix(hash), a, b)
-        at += size
-    return signature, max(0, num_words - ngram + 1)
+    while at < end:
+        if data[at] < 0x80:
+            code, width = np.int64(data[at]), 1
+        else:
+            code, width = decode(data, at)
+        kind = flags[code]
+        if kind & (LETTER | MARK):
+            for _ in range(width):
+                word = _add_byte(word, data[at])
+                at += 1
+        elif word != 0:
+            break
+        else:
+            if kind & ALONE:
+                for k in range(at, at + width):
+                    word = _add_byte(word, data[k])
+            at += width
+            if kind & ALONE:
+                break
+    return (_mix(word) if word != 0 else word), at
 
 
 @kernel
-def _band_hashes(signature, rows):  # type: ignore[no-untyped-def]
-    bands = len(signature) // rows
-    hashes = np.zeros(bands, dtype=np.uint64)
-    for band in range(bands):
-        hash = np.uint64(band)
-        for k in range(band * rows, (band + 1) * rows):
-            hash = _mix(hash ^ np.uint64(signature[k]))
-        hashes[band] = hash
+def _next_character(data, at, end, flags):  # type: ignore[no-untyped-def]
+    """The same of characters."""
+    start = at
+    while at < end:
+        code, width = decode(data, at)
+        at += width
+        if not flags[code] & SPACE:
+            if at - width > start and start > 0:  # white space was passed: it is the character, this one comes next
+                return _mix(np.uint64(33)), at - width
+            return _mix(np.uint64(code + 1)), at
+    return np.uint64(0), end
+
+
+@kernel
+def _ngram_hash(window, count, ngram):  # type: ignore[no-untyped-def]
+    """Of the last `ngram` of `count` units in the ring `window`, the oldest first; of all when there are fewer."""
+    hash = np.uint64(0)
+    at = count % ngram if count >= ngram else 0
+    for _ in range(min(count, ngram)):
+        hash = np.uint64((hash ^ window[at]) * np.uint64(0x9E3779B97F4A7C15))
+        hash ^= hash >> np.uint64(32)
+        at = at + 1 if at + 1 < ngram else 0
+    return _mix(hash)
+
+
+@kernel
+def _ngrams(data, flags, by_character, ngram):  # type: ignore[no-untyped-def]
+    """uint64: the hash of every n-gram of one text, in order."""
+    hashes = np.empty(len(data) + 1, dtype=np.uint64)
+    window = np.zeros(ngram, dtype=np.uint64)
+    at = count = num = 0
+    while True:
+        if by_character:
+            unit, at = _next_character(data, at, len(data), flags)
+        else:
+            unit, at = _next_word(data, at, len(data), flags)
+        if unit == 0:
+            break
+        window[count % ngram] = unit
+        count += 1
+        if count >= ngram:
+            hashes[num] = _ngram_hash(window, count, ngram)
+            num += 1
+    if 0 < count < ngram:
+        hashes[0] = _ngram_hash(window, count, ngram)
+        num = 1
+    return hashes[:num]
+
+
+@kernel
+def _signatures(data, ends, flags, by_character, ngram, a, b):  # type: ignore[no-untyped-def]
+    num_texts = len(ends) - 1
+    entries = np.full((num_texts, len(a)), EMPTY, dtype=np.uint32)
+    counts = np.zeros(num_texts, dtype=np.int64)
+    for text in range(num_texts):
+        hashes = _ngrams(data[ends[text] : ends[text + 1]], flags, by_character, ngram)
+        counts[text] = len(hashes)
+        entry = entries[text]
+        for hash in hashes:
+            low = np.uint32(hash >> np.uint64(32))
+            for k in range(len(a)):
+                value = np.uint32(a[k] * low + b[k])
+                entry[k] = min(entry[k], value)
+    return entries, counts
+
+
+@kernel
+def _band_hashes(entries, rows):  # type: ignore[no-untyped-def]
+    bands = entries.shape[1] // rows
+    hashes = np.zeros((len(entries), bands), dtype=np.uint64)
+    for text in range(len(entries)):
+        for band in range(bands):
+            hash = np.uint64(band)
+            for k in range(band * rows, (band + 1) * rows):
+                hash = _mix(hash ^ np.uint64(entries[text, k]))
+            hashes[text, band] = hash
     return hashes

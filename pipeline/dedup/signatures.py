@@ -1,81 +1,116 @@
-"""What dedup knows of a document, in fixed-width columns: one row per document, in the order of the documents file.
+"""What dedup knows of a document, in fixed-width columns: its facts, sorted by doc_id. The text is read here once.
 
-The tables are Arrow IPC files that are memory-mapped: a join reads the columns it needs and no others.
+    documents file -> FACTS      id, hash of the text, page, how much it is preferred, MinHash signature, band hashes
+                   -> CAPTURE    the few of them that copies.py reads, by page
+
+An earlier run's index holds KNOWN rows: FACTS, and what became of the document.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
-from pipeline.core.schema import Document
 from pipeline.core.shard_map import Counts
-from pipeline.core.tables import read_documents
-from pipeline.dedup.exact import exact_hash
-from pipeline.dedup.minhash import MinHash
+from pipeline.core.tables import read_batches
+from pipeline.dedup.config import DedupConfig
+from pipeline.dedup.exact import exact_hashes, fold
+from pipeline.dedup.plan import FileTask, Plan
+from pipeline.dedup.rows import CAPTURE, NEW, facts, from_ids
+from pipeline.dedup.runs import Array, RunWriter, distinct_ids
+from pipeline.sources.base import group, source_of
 
-Array = np.ndarray[Any, Any]
-SIGNATURES_FILE = ".signatures.arrow"
-ROWS_AT_ONCE = 10_000
-NO_PAGE = bytes(16)
-
-
-@dataclass(frozen=True)
-class SignTask:
-    documents: Path
-    ngram: int
-    bands: int
-    rows: int
+BYTES_AT_ONCE = 8 << 20
+LATEST = 10**14  # after any time as YYYYMMDDhhmmss
 
 
-def band_column(band: int) -> str:
-    return f"band_{band:03d}"
+def sign_file(task: FileTask, folder: Path) -> Counts:
+    plan, file = task.plan, task.plan.files[task.number]
+    kind = facts(plan.config)
+    rank = plan.source_rank(source_of(file))
+    with RunWriter(folder, kind, plan.budget) as signed, RunWriter(folder, CAPTURE, plan.budget) as captured:
+        for batch in _batches(file):
+            rows = _facts(batch, plan.config, rank)
+            rows["file"] = task.number
+            signed.append(rows)
+            captured.append(_captures(rows, plan.config.urls))
+    return {"rows": signed.num_rows}
 
 
-def schema(bands: int, rows: int) -> pa.Schema:
-    return pa.schema(
-        [
-            ("doc_id", pa.binary(16)),
-            ("exact", pa.binary(16)),  # exact_hash of the text
-            ("page", pa.binary(16)),  # of a crawled page: xxh3_128 of what its captures share, else zeros
-            ("crawled", pa.int64()),  # when it was captured, as YYYYMMDDhhmmss; 0: nobody knows
-            ("num_bytes", pa.int64()),  # of the text, UTF-8
-            ("num_ngrams", pa.int64()),  # 0: too short for a signature
-            ("signature", pa.binary(4 * bands * rows)),  # uint32 each
-            *((band_column(band), pa.uint64()) for band in range(bands)),
-        ]
-    )
+def recall_file(task: FileTask, folder: Path) -> Counts:
+    """CAPTURE rows of an index file of an earlier run."""
+    plan = task.plan
+    with RunWriter(folder, CAPTURE, plan.budget) as captured:
+        for rows in plan.known_run(task.number).pieces(plan.budget):
+            captured.append(_captures(rows, plan.config.urls))
+    return {"rows": captured.num_rows}
 
 
-def sign_file(task: SignTask, folder: Path) -> Counts:
-    """`signatures.arrow` of one documents file."""
-    minhash = MinHash(task.ngram, task.bands, task.rows)
-    columns = schema(task.bands, task.rows)
-    num_documents = 0
-    rows: list[tuple[Any, ...]] = []
-    with pa.ipc.new_file(folder / SIGNATURES_FILE[1:], columns) as writer:
-        for document in read_documents(task.documents):
-            rows.append(_row(document, minhash))
-            num_documents += 1
-            if len(rows) == ROWS_AT_ONCE:
-                writer.write_batch(_batch(rows, columns))
-                rows = []
-        if rows:
-            writer.write_batch(_batch(rows, columns))
-    return {"documents": num_documents}
+def lookup(plan: Plan, rows: Array, id_fields: tuple[str, str], *fields: str) -> Array:
+    """Per row the facts of the document with the id in these two fields, as an earlier run has them if it knows it."""
+    ids, place = distinct_ids(*(rows[name] for name in id_fields))
+    found, missing = plan.known_runs.lookup(ids, fields)
+    if missing.any():
+        found[missing], unknown = plan.runs(facts(plan.config), "sign").lookup(ids[missing], fields)
+        assert not unknown.any(), "an id that no document has"
+    return found[place]
 
 
-def _row(document: Document, minhash: MinHash) -> tuple[Any, ...]:
-    signature, num_ngrams = minhash.signature(document.text)
-    size = len(document.text.encode())
-    bands = minhash.band_hashes(signature).tolist()
-    page, crawled = document.meta.get("page", ""), document.meta.get("crawled", "")
-    return (document.doc_id, exact_hash(document.text), xxhash.xxh3_128_digest(page.encode()) if page else NO_PAGE,
-            _as_number(crawled), size, num_ngrams, signature.tobytes(), *bands)  # fmt: skip
+def recall(plan: Plan, rows: Array, id_fields: tuple[str, str], *fields: str) -> tuple[Array, Array]:
+    """The same of earlier runs alone, and for which rows these know nothing."""
+    ids, place = distinct_ids(*(rows[name] for name in id_fields))
+    found, missing = plan.known_runs.lookup(ids, fields)
+    return found[place], missing[place]
+
+
+def _batches(file: Path) -> Iterator[pa.RecordBatch]:
+    for batch in read_batches(file, ["doc_id", "text", "meta"]):
+        for start, end in group(pc.binary_length(batch["text"]).to_pylist(), BYTES_AT_ONCE):
+            yield batch.slice(start, end - start)
+
+
+def _facts(batch: pa.RecordBatch, config: DedupConfig, source_rank: int) -> Array:
+    texts = fold(batch["text"].to_pylist())
+    signed = config.minhash().sign(texts)
+    rows = facts(config).empty(len(batch))
+    pages = [xxhash.xxh3_128_digest(page.encode()) if page else bytes(16) for page in _meta(batch, "page")]
+    for name, column in (("exact_", exact_hashes(texts)), ("page_", pages)):
+        rows[f"{name}high"], rows[f"{name}low"] = from_ids(pa.array(column, pa.binary(16)))
+    rows["high"], rows["low"] = from_ids(batch["doc_id"])
+    rows["crawled"] = [_as_number(date or "") for date in _meta(batch, "crawled")]
+    qualities = [_as_quality(number) for number in _meta(batch, config.quality_field)]
+    rows["preference"] = preference(source_rank, qualities, np.asarray(pc.binary_length(batch["text"])))
+    rows["num_ngrams"], rows["bands"], rows["signature"] = signed.num_ngrams, signed.bands, signed.entries
+    return rows
+
+
+def preference(source_rank: int, quality: Sequence[float], num_bytes: Array) -> Array:
+    """uint64, smaller is better: 7 bits of the source, 23 of the quality (four digits), 32 of the length."""
+    bits = np.asarray(quality, dtype=np.float32).view(np.uint32)
+    rising = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # the order of the numbers
+    falling = (~rising >> np.uint32(9)).astype(np.uint64)
+    shortness = np.uint64(2**32 - 1) - num_bytes.astype(np.uint64)
+    return NEW | np.uint64(source_rank) << np.uint64(55) | falling << np.uint64(32) | shortness
+
+
+def _captures(rows: Array, by_page: bool) -> Array:
+    result = CAPTURE.empty(len(rows))
+    paged = by_page & ((rows["page_high"] | rows["page_low"]) != 0)
+    for half in ("high", "low"):
+        result[f"key_{half}"] = np.where(paged, rows[f"page_{half}"], rows[half])
+        result[f"newer_{half}"] = ~rows[half]
+        result[f"exact_{half}"] = rows[f"exact_{half}"]
+    age = np.where(paged, LATEST - rows["crawled"], 0).astype(np.uint64)
+    result["order"] = age | (rows["preference"] & NEW)
+    result["file"] = rows["file"]
+    return result
+
+
+def _meta(batch: pa.RecordBatch, key: str) -> list[str | None]:
+    return pc.map_lookup(batch["meta"], pa.scalar(key), "first").to_pylist() if key else [None] * len(batch)
 
 
 def _as_number(date: str) -> int:
@@ -83,46 +118,10 @@ def _as_number(date: str) -> int:
     return int("".join(sign for sign in date if "0" <= sign <= "9")[:14].ljust(14, "0"))
 
 
-def _batch(rows: list[tuple[Any, ...]], columns: pa.Schema) -> pa.RecordBatch:
-    arrays = [pa.array(column, type=kind) for column, kind in zip(zip(*rows, strict=True), columns.types, strict=True)]
-    return pa.record_batch(arrays, schema=columns)
-
-
-class Signatures:
-    """The signature tables of all documents files as one table; a document is its row in it."""
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        tables = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in files]
-        self.lengths = [len(table) for table in tables]
-        self._table = pa.concat_tables(tables)
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def numbers(self, column: str) -> Array:
-        return self._table[column].to_numpy()
-
-    def words(self, column: str) -> Array:
-        """A column of bytes as big-endian uint64 [rows, bytes / 8]: they sort as the bytes do."""
-        width = self._table.schema.field(column).type.byte_width
-        parts = [_bytes(chunk, width).view(">u8") for chunk in self._table[column].chunks]
-        return np.concatenate(parts).astype(np.uint64) if parts else np.empty((0, width // 8), dtype=np.uint64)
-
-    def signatures(self, rows: Array) -> Array:
-        """uint32 [len(rows), bands * rows]."""
-        width = self._table.schema.field("signature").type.byte_width
-        result = np.empty((len(rows), width // 4), dtype=np.uint32)
-        chunks = self._table["signature"].chunks
-        ends = np.cumsum([len(chunk) for chunk in chunks])
-        chunk_of = np.searchsorted(ends, rows, side="right")
-        for number in np.unique(chunk_of).tolist():
-            here = chunk_of == number
-            first = ends[number] - len(chunks[number])
-            result[here] = _bytes(chunks[number], width)[rows[here] - first].view(np.uint32)
-        return result
-
-
-def _bytes(chunk: pa.FixedSizeBinaryArray, width: int) -> Array:
-    """uint8 [rows, width], a view."""
-    data = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)
-    return data[chunk.offset * width : (chunk.offset + len(chunk)) * width].reshape(-1, width)
+def _as_quality(number: str | None) -> float:
+    """What is no number counts as the lowest."""
+    try:
+        value = float(number or "-inf")
+    except ValueError:
+        return -np.inf
+    return -np.inf if np.isnan(value) else value

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,8 +20,11 @@ from pipeline.core.manifest import committed_files, read_manifest, verify
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
-from pipeline.dedup.lsh import write_ranks
-from pipeline.dedup.run import VERDICTS, DecideTask, DedupConfig, decide_file, run
+from pipeline.dedup.decide import decide_file
+from pipeline.dedup.plan import FileTask, Plan
+from pipeline.dedup.rows import EDGE
+from pipeline.dedup.run import DedupConfig, run
+from pipeline.dedup.runs import RunWriter
 from tests.dedup.documents import docstrings, documents, write_stage
 
 
@@ -132,12 +134,11 @@ def test_a_full_disk_is_told_from_our_bugs(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(OSError, match="File too large") as error:
-            write_ranks(tmp_path / "ranks.npy", np.arange(1_000_000, dtype=np.uint32))
+        with pytest.raises(OSError, match="File too large") as error, RunWriter(tmp_path, EDGE, 1 << 30) as writer:
+            writer.append(EDGE.empty(1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert isinstance(storage_error(error.value), UserError)
-    assert not (tmp_path / "ranks.npy").exists()
 
 
 def test_result_is_independent_of_files_order_and_workers(
@@ -279,12 +280,9 @@ def test_an_unknown_source_in_the_priorities_is_warned_of(
 
 def test_documents_that_changed_meanwhile_are_refused(tmp_path: Path) -> None:
     clean = write_stage(tmp_path, {"a-00000": documents("a", ["one"])})
-    row = {"doc_id": b"x" * 16, "fate": 0, "survivor": b"x" * 16, "jaccard": 1.0, "cluster_size": 1}
-    with pa.ipc.new_file(tmp_path / "verdicts.arrow", VERDICTS) as writer:
-        writer.write_table(pa.Table.from_pylist([row], schema=VERDICTS))
     (tmp_path / "out").mkdir()
-    with pytest.raises(ArtifactError, match="changed while it was deduplicated"):
-        decide_file(DecideTask(clean / "a-00000.documents.parquet", tmp_path / "verdicts.arrow"), tmp_path / "out")
+    with pytest.raises(ArtifactError, match="changed while it was deduplicated"):  # it has one that was not signed
+        decide_file(FileTask(Plan(DedupConfig(), clean, (), tmp_path / "scratch"), 0), tmp_path / "out")
 
 
 def test_config_bounds() -> None:

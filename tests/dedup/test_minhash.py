@@ -5,13 +5,13 @@ import re
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedup import lsh
 from pipeline.dedup.components import roots
-from pipeline.dedup.exact import exact_hash
-from pipeline.dedup.minhash import MinHash, similarity
+from pipeline.dedup.exact import exact_hash, exact_hashes, fold
+from pipeline.dedup.minhash import EMPTY, MinHash, Unit, similarity
 
 
 def words_of(rng: random.Random, count: int) -> list[str]:
@@ -42,9 +42,9 @@ def test_estimate_is_unbiased_and_recall_follows_the_s_curve(jaccard: float) -> 
     errors, caught = [], 0
     for _ in range(num_pairs):
         one, other = pair(rng, jaccard)
-        (first, _), (second, _) = minhash.signature(one), minhash.signature(other)
-        errors.append(similarity(first, second) - true_jaccard(one, other, 1))
-        caught += bool((minhash.band_hashes(first) == minhash.band_hashes(second)).any())
+        signed = minhash.sign(fold([one, other]))
+        errors.append(similarity(*signed.entries) - true_jaccard(one, other, 1))
+        caught += bool((signed.bands[0] == signed.bands[1]).any())
     deviation = np.sqrt(jaccard * (1 - jaccard) / 112)
     assert abs(np.mean(errors)) < 4 * deviation / np.sqrt(num_pairs)
     assert abs(np.std(errors) / deviation - 1) < 0.15
@@ -74,6 +74,8 @@ def test_ngrams_are_those_of_the_words() -> None:
         ("Straße ÄPFEL groß über fünf", "strasse äpfel gross über fünf", 1),
         ("我们今天去公园。", "我 们 今天去 公园", 3),  # an ideograph is a word
         ("ひらがなの", "ひ ら が な の", 1),
+        ("ไทยไทย", "ไ ท ย ไ ท ย", 2),  # nor does Thai put spaces between words
+        ("don’t well-known one", "(don't) well — known; one", 1),  # typography does not matter
     ],
 )
 def test_what_a_word_is(one: str, other: str, num_ngrams: int) -> None:
@@ -83,9 +85,69 @@ def test_what_a_word_is(one: str, other: str, num_ngrams: int) -> None:
     assert np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("text", ["", "   ", "one two three four", "...", "«»", "我们今天"])
-def test_short_texts_have_no_ngrams(text: str) -> None:
+@pytest.mark.parametrize("unit", ["word", "character"])
+@pytest.mark.parametrize("text", ["", "   ", " \n\u3000"])
+def test_a_text_of_nothing_has_no_ngrams(text: str, unit: Unit) -> None:
+    signature, num = MinHash(5, 14, 8, unit).signature(text)
+    assert num == 0
+    assert (signature == EMPTY).all()
+
+
+@pytest.mark.parametrize("text", ["...", "«»", "—"])
+def test_punctuation_has_no_words(text: str) -> None:
     assert MinHash(5, 14, 8).signature(text)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "one", "same", "others"),
+    [
+        ("word", "one two three four", "One; two, THREE four!", ["one two three", "two one three four", "", "one two"]),
+        ("word", "我们今天", "我们，今天。", ["我们今", "我们今天天"]),
+        ("character", "abc", " ABC\n", ["ab", "a bc", "abcd", "abcde"]),
+    ],
+)
+def test_texts_shorter_than_an_ngram_are_alike_when_they_are_equal(
+    unit: Unit, one: str, same: str, others: list[str]
+) -> None:
+    minhash = MinHash(5, 14, 8, unit)
+    signature, num = minhash.signature(one)
+    assert num == 1
+    assert np.array_equal(signature, minhash.signature(same)[0])
+    for other in others:
+        assert similarity(signature, minhash.signature(other)[0]) < 0.05
+
+
+def test_character_ngrams_are_those_of_the_text() -> None:
+    text, other = "The  quick\n brown fox — jumps over it", "the quick brown fox — jumped over it!"
+
+    def ngrams(text: str) -> set[str]:
+        text = " ".join(text.casefold().split())
+        return {text[k : k + 4] for k in range(len(text) - 3)}
+
+    minhash = MinHash(4, 64, 64, "character")
+    one, two = minhash.ngrams(text), minhash.ngrams(other)
+    assert (len(one), len(two)) == (len(ngrams(text)), len(ngrams(other)))
+    true = len(ngrams(text) & ngrams(other)) / len(ngrams(text) | ngrams(other))
+    assert len(np.intersect1d(one, two)) / len(np.union1d(one, two)) == true
+    estimate = similarity(minhash.signature(text)[0], minhash.signature(other)[0])
+    assert abs(estimate - true) < 4 * np.sqrt(0.25 / 4096)
+
+
+def test_texts_signed_together_are_as_signed_alone() -> None:
+    texts = ["", "one two", "Ein Text\u3000über   etwas anderes", "word " * 50, "…", "我们今天去公园"]
+    folded, minhash = fold(texts), MinHash(3, 4, 2)
+    signed = minhash.sign(folded)
+    for number, text in enumerate(texts):
+        signature, num = minhash.signature(text)
+        assert np.array_equal(signed.entries[number], signature)
+        assert signed.num_ngrams[number] == num
+        assert exact_hashes(folded)[number] == exact_hash(text)
+
+
+@given(st.text(max_size=100))
+@settings(max_examples=200, deadline=None)
+def test_exact_hash_is_of_the_text_with_white_space_squeezed(text: str) -> None:
+    assert exact_hash(text) == xxhash.xxh3_128_digest(" ".join(text.casefold().split()).encode())
 
 
 @given(st.text(max_size=200))
@@ -122,28 +184,3 @@ def test_components_against_a_plain_search(edges: list[tuple[int, int]], seed: i
     random.Random(seed).shuffle(edges)
     found = roots(50, np.array(edges, dtype=np.uint32).reshape(-1, 2))
     assert found.tolist() == [smallest[node] for node in range(50)]
-
-
-def test_all_pairs_of_a_bucket_are_compared_and_others_are_not() -> None:
-    """In a chain A ~ B ~ C with A unlike C, all three are found, whatever their order."""
-    a, c = np.zeros(112, dtype=np.uint32), np.ones(112, dtype=np.uint32)
-    b = np.where(np.arange(112) % 2, a, c).astype(np.uint32)
-    other = np.full(112, 7, dtype=np.uint32)
-    for order in ([a, b, c, other], [a, c, b, other], [c, other, a, b]):
-        edges = lsh._link(np.array([0, 4]), np.array(order), 56, lsh.WINDOW)
-        linked = roots(4, edges.astype(np.uint32))
-        alone = [number for number, signature in enumerate(order) if signature is other]
-        assert [number for number in range(4) if (linked == linked[number]).sum() == 1] == alone
-        assert len(edges) == 2
-    split = lsh._link(np.array([0, 1, 4]), np.array([a, a, c, other]), 56, lsh.WINDOW)
-    assert len(split) == 0  # another bucket
-
-
-def test_a_large_bucket_of_equal_signatures_is_one_cluster() -> None:
-    signatures = np.zeros((1000, 8), dtype=np.uint32)
-    signatures[500:600] = np.arange(100)[:, None] + 1  # more strangers than the window holds
-    edges = lsh._link(np.array([0, 1000]), signatures, 8, lsh.WINDOW)
-    linked = roots(1000, edges.astype(np.uint32))
-    assert (linked[:500] == 0).all()
-    assert (linked[600:] == 0).all()  # through the first of the bucket
-    assert len(np.unique(linked)) == 101

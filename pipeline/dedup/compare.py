@@ -1,0 +1,57 @@
+"""Pairs of documents are compared by their signatures, which meet without being in memory all at once.
+
+    PAIR by one document    -> SIGNED: the pair with that one's signature         attach
+    SIGNED by the other one -> the other's signature beside it, and the estimate  compare
+                            -> EDGE      of candidates that are similar enough
+                            -> EVIDENCE  of a document that is dropped and its survivor
+
+`attach` drops the pairs that several bands have found.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.shard_map import Counts
+from pipeline.dedup.minhash import similarity
+from pipeline.dedup.plan import KeyTask
+from pipeline.dedup.rows import EDGE, PAIR, evidence, fill, signed
+from pipeline.dedup.runs import RunWriter, distinct
+from pipeline.dedup.signatures import lookup
+
+
+def attach(task: KeyTask, folder: Path) -> Counts:
+    plan, kind = task.plan, signed(task.plan.config)
+    with RunWriter(folder, kind, plan.budget) as with_signature:
+        for rows in plan.runs(PAIR, task.reads).pieces(plan.budget, task.span, extra=kind.row_bytes):
+            rows = distinct(rows, *PAIR.fields)
+            found = lookup(plan, rows, ("high", "low"), "file", "signature")
+            ids = {name: rows[name] for name in PAIR.fields}
+            with_signature.append(fill(kind, **ids, file=found["file"], signature=found["signature"]))
+    return {"rows": with_signature.num_rows}
+
+
+def compare_candidates(task: KeyTask, folder: Path) -> Counts:
+    plan, kind = task.plan, signed(task.plan.config)
+    config = plan.config
+    least = int(np.ceil(config.min_jaccard * config.bands * config.rows - 1e-9))
+    with RunWriter(folder, EDGE, plan.budget) as edges:
+        for rows in plan.runs(kind, task.reads).pieces(plan.budget, task.span, extra=kind.row_bytes):
+            other = lookup(plan, rows, ("other_high", "other_low"), "signature")["signature"]
+            alike = rows[(rows["signature"] == other).sum(axis=1) >= least]
+            edges.append(fill(EDGE, **{name: alike[name] for name in EDGE.fields}))
+    return {"rows": edges.num_rows}
+
+
+def compare_duplicates(task: KeyTask, folder: Path) -> Counts:
+    """The other one is the survivor."""
+    plan, kind = task.plan, signed(task.plan.config)
+    config, told = plan.config, evidence(plan.config)
+    with RunWriter(folder, told, plan.budget) as found:
+        for rows in plan.runs(kind, task.reads).pieces(plan.budget, task.span, extra=kind.row_bytes):
+            other = lookup(plan, rows, ("other_high", "other_low"), "signature")["signature"]
+            agree = rows["signature"] == other
+            shared = agree.reshape(-1, config.bands, config.rows).all(axis=2)
+            alike = similarity(rows["signature"], other)
+            found.append(fill(told, rows["file"], rows["high"], rows["low"], jaccard=alike, shared=shared))
+    return {"rows": found.num_rows}

@@ -1,0 +1,81 @@
+"""Candidates: documents that share a band of their signatures.
+
+    facts of a file -> ENTRY    a row per band, of every document that goes on
+    ENTRY by hash   -> PAIR     of the documents in a bucket of equal hashes
+
+In a bucket every document is paired with the WINDOW ones before it, by id; in one of up to WINDOW + 1 documents these
+are all pairs. A pair of documents that an earlier run has seen is none: that run has judged it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.kernels import kernel
+from pipeline.core.shard_map import Counts
+from pipeline.dedup.plan import FileTask, KeyTask, Plan
+from pipeline.dedup.rows import ENTRY, EXCLUDED, PAIR, facts, fill
+from pipeline.dedup.runs import Array, RunWriter, distinct, of_file, places, with_carry
+
+WINDOW = 32
+
+
+def bands_of_file(task: FileTask, folder: Path) -> Counts:
+    plan, kind = task.plan, facts(task.plan.config)
+    excluded = plan.runs(EXCLUDED, "captures", "texts").all(of_file(task.number))
+    with RunWriter(folder, ENTRY, plan.budget) as entries:
+        for rows in plan.runs_of_file(kind, "sign", task.number).pieces(plan.budget, extra=_extra(plan)):
+            rows = distinct(rows, "high", "low")
+            entries.append(_entries(rows[places(excluded, rows) < 0], is_known=False))
+    return {"rows": entries.num_rows}
+
+
+def bands_of_known(task: FileTask, folder: Path) -> Counts:
+    plan = task.plan
+    with RunWriter(folder, ENTRY, plan.budget) as entries:
+        for rows in plan.known_run(task.number).pieces(plan.budget, extra=_extra(plan)):
+            entries.append(_entries(rows[rows["alone"]], is_known=True))
+    return {"rows": entries.num_rows}
+
+
+def join_bands(task: KeyTask, folder: Path) -> Counts:
+    plan = task.plan
+    with RunWriter(folder, PAIR, plan.budget) as pairs:
+        pieces = plan.runs(ENTRY, "bands").pieces(plan.budget, task.span)
+        for rows, num_seen in with_carry(pieces, "hash", keep=-WINDOW):
+            hash, high, low = (np.ascontiguousarray(rows[name]) for name in ("hash", "high", "low"))
+            left, right = _pairs(hash, high, low, np.ascontiguousarray(rows["known"]), num_seen, WINDOW)
+            found = fill(PAIR, high[left], high[right], low[left], low[right])
+            pairs.append(distinct(PAIR.sort(found), *PAIR.fields))
+    return {"rows": pairs.num_rows}
+
+
+def _extra(plan: Plan) -> int:
+    return plan.config.bands * ENTRY.row_bytes
+
+
+def _entries(rows: Array, is_known: bool) -> Array:
+    rows = rows[rows["num_ngrams"] > 0]
+    num_bands = rows["bands"].shape[1]
+    return fill(ENTRY, rows["bands"].ravel(), np.repeat(rows["high"], num_bands), np.repeat(rows["low"], num_bands),
+                known=np.full(rows["bands"].size, is_known))  # fmt: skip
+
+
+@kernel
+def _pairs(hash, high, low, known, num_seen, window):  # type: ignore[no-untyped-def]
+    """Places of the two documents of each pair; ids rise within a bucket, so the first is the smaller."""
+    num = 0
+    for turn in range(2):  # counted first, then written
+        if turn == 1:
+            left, right = np.empty(num, dtype=np.int64), np.empty(num, dtype=np.int64)
+            num = 0
+        for row in range(num_seen, len(hash)):
+            other = row - 1
+            while other >= 0 and row - other <= window and hash[other] == hash[row]:
+                same = high[other] == high[row] and low[other] == low[row]
+                if not same and not (known[other] and known[row]):
+                    if turn == 1:
+                        left[num], right[num] = other, row
+                    num += 1
+                other -= 1
+    return left, right

@@ -1,0 +1,339 @@
+"""Sorted runs: what one task writes and another reads by key. All of dedup meets in them, none of it in memory.
+
+    RunWriter     rows -> "<name>-000.arrow", "-001", ...   each sorted, at most a quarter of the budget
+    Runs.pieces   a span of keys, of all runs -> rows in order, piece by piece, each within the budget
+    Runs.lookup   sorted ids -> some fields of the rows with these ids
+
+A kind of row is a numpy dtype; its first `keys` fields are uint64 and what rows are sorted by. Keys are hashes (of a
+document's id, text, n-grams), so spans of equal width hold about as many rows each, whatever the data. Where they do
+not (a million copies of one text), a piece is halved until it fits: between keys if it can, by the second field if one
+key alone is too large. The files are Arrow IPC with one fixed-width column per field, read through a memory map.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.core.kernels import kernel
+
+Array = np.ndarray[Any, Any]
+Span = tuple[int, int]  # of keys as 128-bit numbers, the first field above the second; the end is outside
+ALL: Span = (0, 1 << 128)
+COPIES = 6  # of a piece in memory at once: the slices, sort order, sorted rows, and what is made of them
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Rows of one shape."""
+
+    name: str
+    dtype: np.dtype[Any]
+    keys: int
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return self.dtype.names or ()
+
+    def schema(self) -> pa.Schema:
+        return pa.schema([(name, _arrow_type(self.dtype[name])) for name in self.fields])
+
+    def empty(self, num_rows: int = 0) -> Array:
+        return np.zeros(num_rows, dtype=self.dtype)
+
+    def sort(self, rows: Array) -> Array:
+        return sorted_by(rows, *self.fields[: self.keys])
+
+
+def kind(name: str, keys: Sequence[str], *others: tuple[Any, ...]) -> Kind:
+    return Kind(name, np.dtype([*((key, np.uint64) for key in keys), *others]), len(keys))
+
+
+def spans(num_rows: int, row_bytes: int, budget: int) -> list[Span]:
+    """Spans of equal width for so many rows; they depend on the data and the budget alone, not on the workers."""
+    count = max(1, -(-num_rows * row_bytes * COPIES // budget))
+    edges = [(number << 64) // count << 64 for number in range(count)]
+    return list(zip(edges, [*edges[1:], ALL[1]], strict=True))
+
+
+class RunWriter:
+    """Runs of one kind, written by one task into its folder."""
+
+    def __init__(self, folder: Path, kind: Kind, budget: int) -> None:
+        self.kind, self.num_rows = kind, 0
+        self._folder, self._limit = folder, max(1, budget // 4 // kind.row_bytes)
+        self._waiting: list[Array] = []
+        self._num_waiting = self._num_runs = 0
+
+    def append(self, rows: Array) -> None:
+        for start in range(0, len(rows), self._limit):
+            part = rows[start : start + self._limit]
+            if self._num_waiting + len(part) > self._limit:
+                self._flush()
+            self._waiting.append(part)
+            self._num_waiting += len(part)
+
+    def _flush(self) -> None:
+        if not self._num_waiting:
+            return
+        rows = self.kind.sort(np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0])
+        schema = self.kind.schema()
+        columns = [_to_arrow(rows[field.name], field.type) for field in schema]
+        with pa.ipc.new_file(self._folder / f"{self.kind.name}-{self._num_runs:03d}.arrow", schema) as writer:
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+        self.num_rows += len(rows)
+        self._num_runs += 1
+        self._waiting, self._num_waiting = [], 0
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+
+
+class Runs:
+    """All runs of a kind in some folders, or these files, as one sorted table."""
+
+    def __init__(self, kind: Kind, files: Sequence[Path]) -> None:
+        self.kind, self.files = kind, files
+
+    def pieces(self, budget: int, span: Span = ALL, extra: int = 0) -> Iterator[Array]:
+        """Rows of the span, sorted. Rows of one key are in one piece, or, if they do not fit, in consecutive ones.
+
+        `extra`: bytes that the caller is going to need for each row besides the row itself.
+        """
+        tables = [_Table(file, self.kind) for file in self.files]
+        limit = max(1, budget // COPIES // (self.kind.row_bytes + extra))
+        todo = [span]
+        while todo:
+            first, end = todo.pop()
+            slices = [(table, *table.find(first, end)) for table in tables]
+            num_rows = sum(stop - start for _, start, stop in slices)
+            if num_rows > limit and end - first > 1:
+                middle = (first + end) >> 1
+                if (first >> 64) + 1 < end >> 64:
+                    middle = middle >> 64 << 64
+                todo += [(middle, end), (first, middle)]
+            elif num_rows:
+                yield self.kind.sort(_gather(slices, self.kind, num_rows))
+
+    def count(self, span: Span = ALL) -> int:
+        """Number of rows."""
+        places = [_Table(file, self.kind).find(*span) for file in self.files]
+        return sum(stop - start for start, stop in places)
+
+    def all(self, span: Span = ALL) -> Array:
+        """Rows that are few enough to be held."""
+        rows = list(self.pieces(1 << 62, span))
+        return rows[0] if rows else self.kind.empty()
+
+    def lookup(self, ids: Array, fields: Sequence[str]) -> tuple[Array, Array]:
+        """For ids in ascending order, each once: (some fields of their rows, which of them are in no file).
+
+        Of several rows with one id that of the first file counts.
+        """
+        found = np.zeros(len(ids), dtype=[(name, self.kind.dtype[name]) for name in fields])
+        missing = np.ones(len(ids), dtype=bool)
+        for file in self.files if len(ids) else ():
+            table = _Table(file, self.kind)
+            start, stop = table.find(*around(ids, "high"))
+            place = _places(*_halves(ids), *(table.column(half)[start:stop] for half in ("high", "low")))
+            rows = np.flatnonzero(place >= 0)
+            rows = rows[missing[place[rows]]]
+            missing[place[rows]] = False
+            for name in fields:
+                found[name][place[rows]] = table.column(name)[start + rows]
+        return found, missing
+
+
+def around(rows: Array, key: str) -> Span:
+    """The span from the first row's key to the last one's, of rows sorted by it."""
+    return (int(rows[key][0]) << 64, (int(rows[key][-1]) + 1) << 64)
+
+
+def of_file(number: int) -> Span:
+    """Of rows that are sorted by their documents file."""
+    return (number << 64, (number + 1) << 64)
+
+
+def sorted_by(rows: Array, *fields: str) -> Array:
+    return rows[sort_order([rows[name] for name in fields])]
+
+
+def firsts(rows: Array, *group: str) -> Array:
+    """int64 per row: the first row that is equal in the fields `group`, the first of which `rows` are sorted by."""
+    return _firsts(*(np.ascontiguousarray(rows[name]) for name in (group if len(group) > 1 else group * 2)))
+
+
+def distinct(rows: Array, *fields: str) -> Array:
+    """Sorted rows without those that equal the one before in all of `fields`."""
+    if not len(rows):
+        return rows
+    new = np.zeros(len(rows), dtype=bool)
+    new[0] = True
+    for name in fields:
+        new[1:] |= rows[name][1:] != rows[name][:-1]
+    return rows[new]
+
+
+def places(ids: Array, rows: Array) -> Array:
+    """int64 per row: where its id is among `ids`, which are sorted; -1 where it is not."""
+    return _places(*_halves(ids), *_halves(rows))
+
+
+def distinct_ids(high: Array, low: Array) -> tuple[Array, Array]:
+    """(ids in ascending order, each once; place of each given id among them)."""
+    ids = np.empty(len(high), dtype=[("high", np.uint64), ("low", np.uint64)])
+    ids["high"], ids["low"] = high, low
+    order = sort_order([high, low])
+    ids = ids[order]
+    new = np.ones(len(ids), dtype=bool)
+    new[1:] = ids[1:] != ids[:-1]
+    place = np.empty(len(ids), dtype=np.int64)
+    place[order] = np.cumsum(new) - 1
+    return ids[new], place
+
+
+def with_carry(pieces: Iterator[Array], *group: str, keep: int = 1) -> Iterator[tuple[Array, int]]:
+    """(rows, how many of the first ones were seen before): where a key goes on in the next piece, the first `keep` rows
+    of each of its groups are seen there again (of `keep` below zero: the last ones)."""
+    carried: Array | None = None
+    for piece in pieces:
+        key = piece[group[0]]
+        goes_on = carried is not None and len(carried) and carried[group[0]][-1] == key[0]
+        rows = np.concatenate([carried, piece]) if goes_on and carried is not None else piece
+        yield rows, len(rows) - len(piece)
+        last = rows[np.searchsorted(rows[group[0]], rows[group[0]][-1]) :]
+        carried = last[keep:] if keep < 0 else last[firsts(last, *group) == np.arange(len(last))]
+
+
+# ---- files and sorting -------------------------------------------------------------------------------------------
+
+
+class _Table:
+    """One file; columns are views into its memory map."""
+
+    def __init__(self, file: Path, kind: Kind) -> None:
+        batches = pa.ipc.open_file(pa.memory_map(str(file)))
+        self._batch, self._kind = batches.get_batch(0), kind
+        self._keys = [self.column(name) for name in (kind.fields)[:2]]
+
+    def column(self, name: str) -> Array:
+        array, shape = self._batch.column(name), self._kind.dtype[name]
+        return np.frombuffer(array.buffers()[1], dtype=shape, count=len(array))
+
+    def find(self, first: int, end: int) -> tuple[int, int]:
+        """Rows [start, stop) whose keys are in the span."""
+        return self._place(first), self._place(end)
+
+    def _place(self, key: int) -> int:
+        high, low = key >> 64, key & (1 << 64) - 1
+        if high >> 64:
+            return len(self._keys[0])
+        start = int(np.searchsorted(self._keys[0], np.uint64(high)))
+        if not low:
+            return start
+        stop = int(np.searchsorted(self._keys[0], np.uint64(high), side="right"))
+        return start + int(np.searchsorted(self._keys[1][start:stop], np.uint64(low)))
+
+
+def _halves(rows: Array) -> tuple[Array, Array]:
+    return np.ascontiguousarray(rows["high"]), np.ascontiguousarray(rows["low"])
+
+
+def _gather(slices: Sequence[tuple[_Table, int, int]], kind: Kind, num_rows: int) -> Array:
+    rows, at = np.empty(num_rows, dtype=kind.dtype), 0
+    for table, start, stop in slices:
+        for name in kind.fields:
+            rows[name][at : at + stop - start] = table.column(name)[start:stop]
+        at += stop - start
+    return rows
+
+
+def _arrow_type(shape: np.dtype[Any]) -> pa.DataType:
+    if shape.subdtype:
+        return pa.binary(shape.itemsize)
+    return pa.uint8() if shape == np.bool_ else pa.from_numpy_dtype(shape)  # Arrow packs booleans: no bytes to view
+
+
+def _to_arrow(column: Array, kind: pa.DataType) -> pa.Array:
+    column = np.ascontiguousarray(column)
+    return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(column)])
+
+
+def sort_order(keys: Sequence[Array]) -> Array:
+    """int64: the order by the first key, then the second, ...; equal rows keep theirs."""
+    first = np.ascontiguousarray(keys[0])
+    order = np.argsort(first)
+    rest = np.stack([*keys[1:], np.arange(len(first), dtype=np.uint64)], axis=1)
+    for start, stop in _settle(first[order], order, rest):
+        part = order[start:stop]
+        order[start:stop] = part[np.lexsort(rest[part].T[::-1])]
+    return order
+
+
+@kernel
+def _settle(first, order, rest):  # type: ignore[no-untyped-def]
+    """Sorts by `rest`, in place, what is equal in the first key; long runs of equal ones are returned as ranges."""
+    long = np.empty((len(order) // 32 + 1, 2), dtype=np.int64)
+    count = start = 0
+    for stop in range(1, len(order) + 1):
+        if stop < len(order) and first[stop] == first[start]:
+            continue
+        if stop - start > 32:
+            long[count] = start, stop
+            count += 1
+        else:
+            for k in range(start + 1, stop):
+                moving, at = order[k], k
+                while at > start and _is_before(rest, moving, order[at - 1]):
+                    order[at] = order[at - 1]
+                    at -= 1
+                order[at] = moving
+        start = stop
+    return long[:count]
+
+
+@kernel
+def _is_before(rest, one, other):  # type: ignore[no-untyped-def]
+    for k in range(rest.shape[1]):
+        if rest[one, k] != rest[other, k]:
+            return rest[one, k] < rest[other, k]
+    return False
+
+
+@kernel
+def _firsts(key, more):  # type: ignore[no-untyped-def]
+    result = np.empty(len(key), dtype=np.int64)
+    start = 0
+    for row in range(len(key)):
+        if key[row] != key[start]:
+            start = row
+        first = start
+        while more[first] != more[row]:  # two groups in one key: as rare as equal 64-bit hashes
+            first += 1
+        result[row] = first
+    return result
+
+
+@kernel
+def _places(high, low, row_high, row_low):  # type: ignore[no-untyped-def]
+    result = np.full(len(row_high), -1, dtype=np.int64)
+    for row in range(len(row_high)):
+        at = np.searchsorted(high, row_high[row])
+        while at < len(high) and high[at] == row_high[row]:
+            if low[at] == row_low[row]:
+                result[row] = at
+                break
+            at += 1
+    return result
