@@ -36,6 +36,12 @@ recipe = typer.Typer(
     rich_markup_mode=None,
 )
 
+dedup = typer.Typer(
+    help="What deduplication finds. `penstock dedup COMMAND --help` shows an example.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, e.g. configs/data/sample.yaml")]
 Settings = Annotated[list[str], typer.Option("--set", help="Override a key of the config: a.b=c (repeatable)")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write")]
@@ -384,6 +390,23 @@ def recipe_diff(
         compare.print_comparison(found)
 
 
+@dedup.command("curve")
+def dedup_curve(settings: Settings = [], as_json: AsJson = False) -> None:  # noqa: B006
+    """With which probability two documents of a similarity are linked, for a choice of bands, rows and min_jaccard.
+
+    Example: penstock dedup curve --set bands=20 --set rows=6 --set min_jaccard=0.6
+    """
+    from pipeline.core.config import load
+    from pipeline.dedup import curve
+    from pipeline.dedup.config import DedupConfig
+
+    config = load(DedupConfig, None, settings)
+    if as_json:
+        _print_json(curve.table(config))
+    else:
+        curve.show(config)
+
+
 @app.command()
 def demo(
     out: Out,
@@ -400,6 +423,7 @@ def demo(
 
 app.add_typer(ledger, name="ledger")
 app.add_typer(recipe, name="recipe")
+app.add_typer(dedup, name="dedup")
 
 
 def main() -> None:

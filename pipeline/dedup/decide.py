@@ -17,12 +17,11 @@ from pipeline.core.schema import DOCUMENT, LEDGER
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import TableWriter, read_batches
 from pipeline.dedup.plan import FileTask, Plan
-from pipeline.dedup.rows import KNOWN_FILE, REPEAT, VERDICT, Fate, evidence, fill, from_ids, to_ids
-from pipeline.dedup.runs import Array, distinct, kind, of_file, places, sorted_by
+from pipeline.dedup.rows import KNOWN_FILE, REPEAT, VERDICT, Fate, evidence, facts, fill, from_ids, to_ids
+from pipeline.dedup.runs import Array, distinct, of_file, places, sorted_by
 from pipeline.dedup.signatures import recall
 
 STAGE = "dedup"
-IDS = kind("facts", ["high", "low"])  # of the facts only these
 CLUSTERS = pa.schema(
     [
         ("doc_id", pa.binary(16)),
@@ -41,7 +40,7 @@ class Judged:
         told = np.concatenate([plan.runs(VERDICT, "survivors").all(here), _on_repeats(plan, task.number)])
         self._verdicts = distinct(sorted_by(told, "high", "low"), "high", "low")
         self._evidence = plan.runs(evidence(plan.config), "evidence").all(here)
-        ids = plan.runs_of_file(IDS, "sign", task.number).all()
+        ids = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low").all()
         self.num_documents = len(ids)
         self.used = np.zeros(len(self._verdicts), dtype=bool)
         self._repeated = ids[1:][ids[1:] == ids[:-1]]  # ids that the file has more than once

@@ -18,30 +18,33 @@ from pipeline.dedup.rows import ENTRY, EXCLUDED, PAIR, facts, fill
 from pipeline.dedup.runs import Array, RunWriter, distinct, of_file, places, with_carry
 
 WINDOW = 32
+NEEDED = ("num_ngrams", "bands")  # of the facts
 
 
 def bands_of_file(task: FileTask, folder: Path) -> Counts:
-    plan, kind = task.plan, facts(task.plan.config)
+    plan = task.plan
+    signed = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low", *NEEDED)
     excluded = plan.runs(EXCLUDED, "captures", "texts").all(of_file(task.number))
     with RunWriter(folder, ENTRY, plan.budget) as entries:
-        for rows in plan.runs_of_file(kind, "sign", task.number).pieces(plan.budget, extra=_extra(plan)):
-            rows = distinct(rows, "high", "low")
-            entries.append(_entries(rows[places(excluded, rows) < 0], is_known=False))
+        for piece in signed.pieces(plan.budget, extra=_extra(plan)):
+            rows = distinct(piece, "high", "low")
+            entries.append(_entries(rows.compress(places(excluded, rows) < 0), is_known=False))
     return {"rows": entries.num_rows}
 
 
 def bands_of_known(task: FileTask, folder: Path) -> Counts:
     plan = task.plan
     with RunWriter(folder, ENTRY, plan.budget) as entries:
-        for rows in plan.known_run(task.number).pieces(plan.budget, extra=_extra(plan)):
-            entries.append(_entries(rows[rows["alone"]], is_known=True))
+        signed = plan.known_run(task.number).only("high", "low", *NEEDED, "alone")
+        for rows in signed.pieces(plan.budget, extra=_extra(plan)):
+            entries.append(_entries(rows.compress(rows["alone"]), is_known=True))
     return {"rows": entries.num_rows}
 
 
 def join_bands(task: KeyTask, folder: Path) -> Counts:
     plan = task.plan
     with RunWriter(folder, PAIR, plan.budget) as pairs:
-        pieces = plan.runs(ENTRY, "bands").pieces(plan.budget, task.span)
+        pieces = plan.runs(ENTRY, "bands").pieces(plan.budget, task.span, shared=True)
         for rows, num_seen in with_carry(pieces, "hash", keep=-WINDOW):
             hash, high, low = (np.ascontiguousarray(rows[name]) for name in ("hash", "high", "low"))
             left, right = _pairs(hash, high, low, np.ascontiguousarray(rows["known"]), num_seen, WINDOW)
@@ -55,7 +58,7 @@ def _extra(plan: Plan) -> int:
 
 
 def _entries(rows: Array, is_known: bool) -> Array:
-    rows = rows[rows["num_ngrams"] > 0]
+    rows = rows.compress(rows["num_ngrams"] > 0)
     num_bands = rows["bands"].shape[1]
     return fill(ENTRY, rows["bands"].ravel(), np.repeat(rows["high"], num_bands), np.repeat(rows["low"], num_bands),
                 known=np.full(rows["bands"].size, is_known))  # fmt: skip

@@ -52,7 +52,7 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
             raise UserError(f"{documents} holds no documents (no *{DOCUMENTS_FILE})")
         _warn_of_unknown(config, plan.sources)
         steps = Steps(plan, workers)
-        num_clusters = _cluster(steps, _link(steps))
+        num_clusters = cluster(steps, _link(steps))
         _judge(steps)
         receipts = steps.by_file(decide.decide_file, "decide", folder)
         if config.keep_index:
@@ -108,16 +108,19 @@ def _link(steps: Steps) -> int:
     num_edges = total(captures, "edges")
     if config.exact:
         num_edges += total(steps.by_key(copies.group_texts, "texts", total(captures, "texts"), TEXT.row_bytes), "edges")
-    if config.near:
-        bands = [*steps.by_file(join.bands_of_file, "bands"), *steps.by_known(join.bands_of_known, "bands")]
-        pairs = total(steps.by_key(join.join_bands, "join", total(bands), ENTRY.row_bytes))
-        width = signed(config).row_bytes
-        pairs = total(steps.by_key(compare.attach, "attach", pairs, PAIR.row_bytes + width, reads="join"))
-        num_edges += total(steps.by_key(compare.compare_candidates, "compare", pairs, 2 * width, reads="attach"))
-    return num_edges
+    return num_edges + (link_near(steps) if config.near else 0)
 
 
-def _cluster(steps: Steps, num_edges: int) -> int:
+def link_near(steps: Steps) -> int:
+    """Number of EDGE rows between texts that share most of their n-grams."""
+    bands = [*steps.by_file(join.bands_of_file, "bands"), *steps.by_known(join.bands_of_known, "bands")]
+    pairs = total(steps.by_key(join.join_bands, "join", total(bands), ENTRY.row_bytes))
+    width = signed(steps.plan.config).row_bytes
+    pairs = total(steps.by_key(compare.attach, "attach", pairs, PAIR.row_bytes + width, reads="join"))
+    return total(steps.by_key(compare.compare_candidates, "compare", pairs, 2 * width, reads="attach"))
+
+
+def cluster(steps: Steps, num_edges: int) -> int:
     """Number of clusters. In one task if the edges fit into its memory, else in rounds over spans of keys."""
     if num_edges * components.UNITE_ROW_BYTES <= steps.plan.budget:
         return total(steps.by_key(components.unite, "components", 0, 0), "clusters")

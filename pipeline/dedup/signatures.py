@@ -18,6 +18,7 @@ from pipeline.core.shard_map import Counts
 from pipeline.core.tables import read_batches
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.exact import exact_hashes, fold
+from pipeline.dedup.minhash import MinHash
 from pipeline.dedup.plan import FileTask, Plan
 from pipeline.dedup.rows import CAPTURE, NEW, facts, from_ids
 from pipeline.dedup.runs import Array, RunWriter, distinct_ids
@@ -29,11 +30,11 @@ LATEST = 10**14  # after any time as YYYYMMDDhhmmss
 
 def sign_file(task: FileTask, folder: Path) -> Counts:
     plan, file = task.plan, task.plan.files[task.number]
-    kind = facts(plan.config)
+    kind, minhash = facts(plan.config), plan.config.minhash()
     rank = plan.source_rank(source_of(file))
     with RunWriter(folder, kind, plan.budget) as signed, RunWriter(folder, CAPTURE, plan.budget) as captured:
         for batch in _batches(file):
-            rows = _facts(batch, plan.config, rank)
+            rows = _facts(batch, plan.config, minhash, rank)
             rows["file"] = task.number
             signed.append(rows)
             captured.append(_captures(rows, plan.config.urls))
@@ -44,7 +45,8 @@ def recall_file(task: FileTask, folder: Path) -> Counts:
     """CAPTURE rows of an index file of an earlier run."""
     plan = task.plan
     with RunWriter(folder, CAPTURE, plan.budget) as captured:
-        for rows in plan.known_run(task.number).pieces(plan.budget):
+        needed = ("preference", "file", "page_high", "page_low", "exact_high", "exact_low", "crawled")
+        for rows in plan.known_run(task.number).only("high", "low", *needed).pieces(plan.budget):
             captured.append(_captures(rows, plan.config.urls))
     return {"rows": captured.num_rows}
 
@@ -56,14 +58,14 @@ def lookup(plan: Plan, rows: Array, id_fields: tuple[str, str], *fields: str) ->
     if missing.any():
         found[missing], unknown = plan.runs(facts(plan.config), "sign").lookup(ids[missing], fields)
         assert not unknown.any(), "an id that no document has"
-    return found[place]
+    return found.take(place)
 
 
 def recall(plan: Plan, rows: Array, id_fields: tuple[str, str], *fields: str) -> tuple[Array, Array]:
     """The same of earlier runs alone, and for which rows these know nothing."""
     ids, place = distinct_ids(*(rows[name] for name in id_fields))
     found, missing = plan.known_runs.lookup(ids, fields)
-    return found[place], missing[place]
+    return found.take(place), missing[place]
 
 
 def _batches(file: Path) -> Iterator[pa.RecordBatch]:
@@ -72,16 +74,16 @@ def _batches(file: Path) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, end - start)
 
 
-def _facts(batch: pa.RecordBatch, config: DedupConfig, source_rank: int) -> Array:
+def _facts(batch: pa.RecordBatch, config: DedupConfig, minhash: MinHash, source_rank: int) -> Array:
     texts = fold(batch["text"].to_pylist())
-    signed = config.minhash().sign(texts)
+    signed = minhash.sign(texts)
     rows = facts(config).empty(len(batch))
     pages = [xxhash.xxh3_128_digest(page.encode()) if page else bytes(16) for page in _meta(batch, "page")]
     for name, column in (("exact_", exact_hashes(texts)), ("page_", pages)):
         rows[f"{name}high"], rows[f"{name}low"] = from_ids(pa.array(column, pa.binary(16)))
     rows["high"], rows["low"] = from_ids(batch["doc_id"])
-    rows["crawled"] = [_as_number(date or "") for date in _meta(batch, "crawled")]
-    qualities = [_as_quality(number) for number in _meta(batch, config.quality_field)]
+    rows["crawled"] = [_as_number(date) if date else 0 for date in _meta(batch, "crawled")]
+    qualities = [_as_quality(number) if number else -np.inf for number in _meta(batch, config.quality_field)]
     rows["preference"] = preference(source_rank, qualities, np.asarray(pc.binary_length(batch["text"])))
     rows["num_ngrams"], rows["bands"], rows["signature"] = signed.num_ngrams, signed.bands, signed.entries
     return rows
@@ -118,10 +120,10 @@ def _as_number(date: str) -> int:
     return int("".join(sign for sign in date if "0" <= sign <= "9")[:14].ljust(14, "0"))
 
 
-def _as_quality(number: str | None) -> float:
+def _as_quality(number: str) -> float:
     """What is no number counts as the lowest."""
     try:
-        value = float(number or "-inf")
+        value = float(number)
     except ValueError:
         return -np.inf
     return -np.inf if np.isnan(value) else value

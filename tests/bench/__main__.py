@@ -26,13 +26,14 @@ from tests.bench.row import NoRealData, Row
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path("BENCHMARKS.md")
-NOT_BENCHES = ("row", "__main__")
+NOT_BENCHES = ("row", "dedup_corpus", "__main__")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     known = [m.name for m in pkgutil.iter_modules(tests.bench.__path__) if m.name not in NOT_BENCHES]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(known)}")
+    parser.add_argument("--large", action="store_true", help="also rows that take ten minutes: 4 M documents in dedup")
     parser.add_argument("--write", action="store_true", help="also write BENCHMARKS.md")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(known):
@@ -41,8 +42,9 @@ def main() -> None:
     table = Table("bench", "what", "measured", "bound", "peer", title="Ratios against peers", title_justify="left")
     missed = 0
     for name in chosen.names or known:
+        bench = importlib.import_module(f"tests.bench.{name}")
         try:
-            rows = list(importlib.import_module(f"tests.bench.{name}").rows())
+            rows = [*bench.rows(), *(bench.large_rows() if chosen.large and hasattr(bench, "large_rows") else ())]
         except NoRealData as error:
             print(f"SKIPPED bench {name}: it needs real corpora, and {error}", flush=True)
             continue
