@@ -11,7 +11,7 @@ import pytest
 from tests.processes import ROOT, penstock, started, wait_for
 
 VERBS = ["doctor", "sample", "fetch", "prepare", "plan", "pretrain", "export", "finetune", "evaluate", "generate",
-         "verify", "explain", "demo", "ledger", "recipe"]  # fmt: skip
+         "verify", "explain", "demo", "ledger", "recipe", "dedup"]  # fmt: skip
 
 
 def test_help_answers_in_half_a_second() -> None:
@@ -31,10 +31,10 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-GROUPS = ["ledger summary", "ledger sample", "recipe list", "recipe show", "recipe diff"]
+GROUPS = ["ledger summary", "ledger sample", "recipe list", "recipe show", "recipe diff", "dedup curve"]
 
 
-@pytest.mark.parametrize("verb", [*VERBS[:-2], *GROUPS])
+@pytest.mark.parametrize("verb", [*VERBS[:-3], *GROUPS])
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     shown = penstock(*verb.split(), "--help")
     assert shown.returncode == 0

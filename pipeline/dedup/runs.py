@@ -131,12 +131,11 @@ class Runs:
                     middle = middle >> 64 << 64
                 todo += [(middle, end), (first, middle)]
             elif num_rows:
-                one_key = (first >> 64) + 1 >= end >> 64  # may go on in the next piece
-                if shared and not one_key:
+                chosen = None
+                if shared and (first >> 64) + 1 < end >> 64:  # one key may go on in the next piece
                     chosen = _shared([table.keys[0][start:stop] for table, start, stop in slices])
-                    yield self.kind.sort(_gather(slices, self.kind, chosen))
-                else:
-                    rows = _gather(slices, self.kind)
+                rows = _gather(slices, self.kind, chosen)
+                if len(rows):
                     yield rows if sum(stop > start for _, start, stop in slices) == 1 else self.kind.sort(rows)
 
     def count(self, span: Span = ALL) -> int:

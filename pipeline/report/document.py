@@ -27,6 +27,7 @@ from pipeline.sources.web.urls import canonical_url
 MANY = 1000  # a name that means more documents is refused
 SHOWN = 10  # documents in full, and names in a list
 EXCERPT_CHARS = 300
+LINKED = "no shared band: linked through other documents"
 ID_DIGITS = re.compile(r"[0-9a-f]{8,32}", re.IGNORECASE)  # fewer digits would be a guess
 
 
@@ -40,12 +41,25 @@ class Relative:
     url: str = ""
     title: str = ""
     jaccard: float | None = None  # estimated similarity
+    bands: tuple[int, ...] | None = None  # of the MinHash signature that both have; None: their texts are the same
+    true_jaccard: float | None = None  # where the texts were compared
 
     def __str__(self) -> str:
+        if not self.source:
+            return f"{self.doc_id}  (not among these documents){self._alike()}"
         title = f' "{self.title}"' if self.title not in ("", self.key) else ""
         url = f" {self.url}" if self.url not in ("", self.key) else ""
-        alike = f"  similarity {self.jaccard:.2f}" if self.jaccard is not None else ""
-        return f"{self.doc_id}  {self.source}: {self.key}{title}{url}{alike}"
+        return f"{self.doc_id}  {self.source}: {self.key}{title}{url}{self._alike()}"
+
+    def _alike(self) -> str:
+        if self.jaccard is None:
+            return ""
+        alike = f"  similarity {self.jaccard:.2f}"
+        if self.true_jaccard is not None:
+            alike += f" (of the texts {self.true_jaccard:.2f})"
+        if self.bands is None:
+            return alike
+        return f"{alike}, " + (f"shared bands {', '.join(map(str, self.bands))}" if self.bands else LINKED)
 
 
 @dataclass(frozen=True)
@@ -171,19 +185,20 @@ def excerpt(text: str, chars: int) -> str:
     return text if len(text) <= chars else f"{text[:chars].rstrip()} …"
 
 
-def survivor_of(entry: Entry) -> tuple[bytes, float | None] | None:
-    """Id and similarity of the document for which this one was dropped, as `detail` tells them."""
+def survivor_of(entry: Entry) -> Relative | None:
+    """The document for which this one was dropped and how alike the two are, as `detail` tells it."""
     is_told = (entry.stage, entry.verdict) == ("dedup", "dropped") and entry.detail.startswith('{"survivor"')
-    told = json.loads(entry.detail) if is_told else {}  # of a raw record, `detail` quotes whatever stands in it
-    return (bytes.fromhex(told["survivor"]), told.get("jaccard")) if told else None
+    if not is_told:  # of a raw record, `detail` quotes whatever stands in it
+        return None
+    told = json.loads(entry.detail)
+    bands = tuple(told["bands"]) if "bands" in told else None
+    return Relative(told["survivor"], "", "", jaccard=told.get("jaccard"), bands=bands,
+                    true_jaccard=told.get("true_jaccard"))  # fmt: skip
 
 
 def _survivor(ledger: Ledger, entry: Entry) -> Relative | None:
     told = survivor_of(entry)
-    if told is None:
-        return None
-    doc_id, jaccard = told
-    return next((replace(one, jaccard=jaccard) for one in _relatives(ledger, [doc_id])), None)
+    return next(iter(_named(ledger, [told])), told) if told else None
 
 
 def _stands_for(ledger: Ledger, entry: Entry) -> tuple[Relative, ...]:
@@ -191,19 +206,24 @@ def _stands_for(ledger: Ledger, entry: Entry) -> tuple[Relative, ...]:
         return ()
     dropped = ledger.select(f"WHERE {ledger.within(entry.stage)} AND verdict = 'dropped' AND contains(detail, $1)"
                             f" ORDER BY source, key LIMIT {SHOWN}", entry.doc_id.hex())  # fmt: skip
-    alike = {one.doc_id: told[1] for one in dropped if (told := survivor_of(one)) and told[0] == entry.doc_id}
-    return tuple(
-        replace(one, jaccard=alike[bytes.fromhex(one.doc_id)])
-        for one in (_relatives(ledger, list(alike)) if alike else [])
-    )
+    relatives = []
+    for one in dropped:
+        told = survivor_of(one)
+        if told and told.doc_id == entry.doc_id.hex():
+            relatives.append(replace(told, doc_id=one.doc_id.hex()))
+    return tuple(_named(ledger, relatives))
 
 
-def _relatives(ledger: Ledger, ids: list[bytes]) -> list[Relative]:
-    if not ledger.has_documents:
-        return [Relative(doc_id.hex(), "", "") for doc_id in ids]
+def _named(ledger: Ledger, relatives: list[Relative]) -> list[Relative]:
+    """With their names; without those that this ledger does not know, unless it knows no names at all."""
+    if not ledger.has_documents or not relatives:
+        return relatives
+    given = {bytes.fromhex(one.doc_id): one for one in relatives}
     rows = ledger.query(f"SELECT DISTINCT doc_id, source, key, url, title FROM documents WHERE {AMONG}"
-                        " ORDER BY source, key", ids)  # fmt: skip
-    return [Relative(row[0].hex(), *row[1:]) for row in rows]
+                        " ORDER BY source, key", list(given))  # fmt: skip
+    return [
+        replace(given[doc_id], source=source, key=key, url=url, title=title) for doc_id, source, key, url, title in rows
+    ]
 
 
 # ---- show --------------------------------------------------------------------------------------------------------

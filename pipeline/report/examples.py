@@ -60,7 +60,7 @@ def draw(data: Path, reason: str, source: str | None = None, num: int = 5, seed:
     drawn = ledger.drawn_by(reason, source, num, seed)
     if not drawn:
         raise UserError(_nothing(ledger, data, reason, source))
-    relatives = [told[0] for entry in drawn if (told := survivor_of(entry))]
+    relatives = [bytes.fromhex(told.doc_id) for entry in drawn if (told := survivor_of(entry))]
     lives = ledger.entries(*(entry.doc_id for entry in drawn), *relatives)
     kept = {where: ledger.kept_in(*where, num, seed) for where in {(entry.stage, entry.source) for entry in drawn}}
     return [_example(ledger, lives, entry, kept[entry.stage, entry.source][at:]) for at, entry in enumerate(drawn)]
@@ -71,7 +71,7 @@ def _example(ledger: Ledger, lives: Sequence[Entry], entry: Entry, others: Seque
     before = _before(ledger, lives, entry)
     what, kept = "", None
     if before and (told := survivor_of(entry)):
-        here = (one for one in lives if one.doc_id == told[0] and one.stage == entry.stage)
+        here = (one for one in lives if one.doc_id.hex() == told.doc_id and one.stage == entry.stage)
         what, kept = "survivor", _first_document(ledger, here)
     elif before and entry.verdict == "edited":
         what, kept = "edited", ledger.document(entry)

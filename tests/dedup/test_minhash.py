@@ -9,7 +9,6 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedup.components import roots
 from pipeline.dedup.exact import exact_hash, exact_hashes, fold
 from pipeline.dedup.minhash import EMPTY, MinHash, Unit, similarity
 
@@ -164,23 +163,3 @@ def test_signatures_never_change() -> None:
     signature, _ = MinHash(5, 14, 8).signature("The quick brown fox jumps over the lazy dog. " * 3)
     assert signature[:4].tolist() == [447095089, 35932014, 43154627, 5202184]
     assert exact_hash("The  Quick\n") == exact_hash("the quick") != exact_hash("thequick")
-
-
-@given(edges=st.lists(st.tuples(st.integers(0, 49), st.integers(0, 49)), max_size=80), seed=st.integers(0, 99))
-@settings(max_examples=80, deadline=None)
-def test_components_against_a_plain_search(edges: list[tuple[int, int]], seed: int) -> None:
-    neighbours: dict[int, set[int]] = {node: set() for node in range(50)}
-    for left, right in edges:
-        neighbours[left].add(right)
-        neighbours[right].add(left)
-    smallest: dict[int, int] = {}
-    for start in range(50):
-        stack = [start]
-        while stack:
-            node = stack.pop()
-            if node not in smallest:
-                smallest[node] = start
-                stack += neighbours[node]
-    random.Random(seed).shuffle(edges)
-    found = roots(50, np.array(edges, dtype=np.uint32).reshape(-1, 2))
-    assert found.tolist() == [smallest[node] for node in range(50)]

@@ -52,6 +52,11 @@ def test_a_duplicate_names_its_survivor_and_the_survivor_its_duplicate(sample: P
     assert (survivor.title, survivor.url) == (kept.title, kept.url)
     assert survivor.jaccard is not None
     assert 0.7 <= survivor.jaccard < 1
+    assert survivor.bands
+    shown = penstock("explain", "doc", dropped.doc_id, "--data", prepared).stdout
+    bands = ", ".join(map(str, survivor.bands))
+    assert f"survivor {kept.doc_id}" in shown
+    assert f"similarity {survivor.jaccard:.2f}, shared bands {bands}\n" in shown
     (duplicate,) = kept.steps[2].stands_for
     assert (duplicate.doc_id, duplicate.jaccard) == (dropped.doc_id, survivor.jaccard)
     assert kept.steps[-1].stage == "shards"
