@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.minhash import similarity
 from pipeline.dedup.plan import KeyTask
-from pipeline.dedup.rows import EDGE, PAIR, evidence, fill, signed
+from pipeline.dedup.rows import EDGE, KNOWN_FILE, PAIR, evidence, fill, signed
 from pipeline.dedup.runs import RunWriter, distinct
 from pipeline.dedup.signatures import lookup
 
@@ -32,15 +32,19 @@ def attach(task: KeyTask, folder: Path) -> Counts:
 
 
 def compare_candidates(task: KeyTask, folder: Path) -> Counts:
+    """EDGE; with `verify` PAIR instead, of pairs that may turn out to be similar enough and whose texts are here."""
     plan, kind = task.plan, signed(task.plan.config)
     config = plan.config
     least = int(np.ceil(config.min_jaccard * config.bands * config.rows - 1e-9))
-    with RunWriter(folder, EDGE, plan.budget) as edges:
+    maybe = least - 4 * np.sqrt(config.bands * config.rows) / 2  # four standard deviations at the most
+    with RunWriter(folder, EDGE, plan.budget) as edges, RunWriter(folder, PAIR, plan.budget) as pairs:
         for rows in plan.runs(kind, task.reads).pieces(plan.budget, task.span, extra=kind.row_bytes):
-            other = lookup(plan, rows, ("other_high", "other_low"), "signature")["signature"]
-            alike = rows[(rows["signature"] == other).sum(axis=1) >= least]
-            edges.append(fill(EDGE, **{name: alike[name] for name in EDGE.fields}))
-    return {"rows": edges.num_rows}
+            other = lookup(plan, rows, ("other_high", "other_low"), "signature", "file")
+            agree = (rows["signature"] == other["signature"]).sum(axis=1)
+            has_texts = config.verify & (rows["file"] != KNOWN_FILE) & (other["file"] != KNOWN_FILE)
+            for writer, chosen in ((edges, ~has_texts & (agree >= least)), (pairs, has_texts & (agree >= maybe))):
+                writer.append(fill(writer.kind, **{name: rows[name][chosen] for name in PAIR.fields}))
+    return {"rows": edges.num_rows, "pairs": pairs.num_rows}
 
 
 def compare_duplicates(task: KeyTask, folder: Path) -> Counts:

@@ -23,7 +23,7 @@ from pipeline.dedup.runs import Array, RunWriter, distinct, distinct_ids, firsts
 HALVES = ("high", "low")
 UNITE_ROW_BYTES = 200  # of memory per edge, at most
 MAX_ROUNDS = 64
-EDGE_STEPS = ("captures", "texts", "compare")
+EDGE_STEPS = ("captures", "texts", "compare", "verify")
 
 
 # ---- 1: in one task ------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ class DedupConfig(Config):
     """Signature entries per band; more rows need more similar pairs."""
     min_jaccard: float = Field(0.7, ge=0, le=1)
     """A pair found by a band is linked when its estimated similarity is at least this; 0 links every such pair."""
+    verify: bool = False
+    """Read the texts of each pair found: it is linked when the true similarity of their n-grams is `min_jaccard`."""
     source_priority: tuple[str, ...] = ()
     """Of two duplicates the one from the source that comes first here stays; then the others, by name."""
     quality_field: str = ""

@@ -17,7 +17,7 @@ from pipeline.core.schema import DOCUMENT, LEDGER
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import TableWriter, read_batches
 from pipeline.dedup.plan import FileTask, Plan
-from pipeline.dedup.rows import KNOWN_FILE, REPEAT, VERDICT, Fate, evidence, facts, fill, from_ids, to_ids
+from pipeline.dedup.rows import KNOWN_FILE, REPEAT, TRUTH, VERDICT, Fate, evidence, facts, fill, from_ids, to_ids
 from pipeline.dedup.runs import Array, distinct, of_file, places, sorted_by
 from pipeline.dedup.signatures import recall
 
@@ -40,6 +40,7 @@ class Judged:
         told = np.concatenate([plan.runs(VERDICT, "survivors").all(here), _on_repeats(plan, task.number)])
         self._verdicts = distinct(sorted_by(told, "high", "low"), "high", "low")
         self._evidence = plan.runs(evidence(plan.config), "evidence").all(here)
+        self._truth = plan.runs(TRUTH, "truth").all(here)
         ids = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low").all()
         self.num_documents = len(ids)
         self.used = np.zeros(len(self._verdicts), dtype=bool)
@@ -74,12 +75,19 @@ class Judged:
         if verdict["fate"] == Fate.keep:
             return size
         survivor = to_ids(*(np.atleast_1d(verdict[f"survivor_{half}"]) for half in ("high", "low")))[0].as_py()
-        at = places(self._evidence, np.atleast_1d(verdict))[0]
-        if at < 0:
-            return {"survivor": survivor.hex(), "jaccard": 1.0, **size}
-        found = self._evidence[at]
-        shared = np.flatnonzero(found["shared"]).tolist()
-        return {"survivor": survivor.hex(), "jaccard": round(float(found["jaccard"]), 4), "bands": shared, **size}
+        told: dict[str, Any] = {"survivor": survivor.hex(), "jaccard": 1.0}
+        if found := _row_of(self._evidence, verdict):
+            told["jaccard"] = round(float(found["jaccard"]), 4)
+            told["bands"] = np.flatnonzero(found["shared"]).tolist()
+        if found := _row_of(self._truth, verdict):
+            told["true_jaccard"] = round(float(found["jaccard"]), 4)
+        return told | size
+
+
+def _row_of(rows: Array, verdict: Any) -> Any:
+    """The row with the verdict's id, or None."""
+    at = places(rows, np.atleast_1d(verdict))[0]
+    return rows[at] if at >= 0 else None
 
 
 def _on_repeats(plan: Plan, number: int) -> Array:

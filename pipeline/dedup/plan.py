@@ -89,3 +89,4 @@ class FileTask:
 
     plan: Plan
     number: int
+    reads: str = ""

@@ -86,6 +86,15 @@ def signed(config: DedupConfig) -> Kind:
 EDGE = kind("edge", ["high", "other_high", "low", "other_low"])
 """Two documents of one cluster."""
 
+NEEDED = kind("needed", ["file", "high", "low"])
+"""A document whose text is to be compared."""
+
+NGRAM = kind("ngram", ["high", "low", "ngram"])
+"""One of the distinct n-grams of a document."""
+
+TRUTH = kind("truth", ["file", "high", "low"], ("jaccard", "f8"))
+"""How alike the texts of a document and its survivor are."""
+
 LABEL = kind("label", ["high", "label_high", "low", "label_low"])
 """A document and the smallest one of its cluster."""
 

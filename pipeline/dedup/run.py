@@ -31,7 +31,7 @@ from pipeline.core.ledger import tally
 from pipeline.core.manifest import SCRATCH, run_stage
 from pipeline.core.shard_map import Counts, Receipt, Split, Workers
 from pipeline.core.tables import DOCUMENTS_FILE
-from pipeline.dedup import compare, components, copies, decide, index, join, signatures, survivors
+from pipeline.dedup import compare, components, copies, decide, index, join, signatures, survivors, texts
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.plan import FileTask, KeyTask, Plan, file_id
 from pipeline.dedup.rows import CAPTURE, EDGE, ENTRY, LABEL, MEMBER, PAIR, TEXT, signed
@@ -70,10 +70,9 @@ class Steps:
     def __init__(self, plan: Plan, workers: Workers) -> None:
         self.plan, self._workers = plan, workers
 
-    def by_file(
-        self, function: Callable[[FileTask, Path], Counts], step: str, out: Path | None = None
-    ) -> list[Receipt]:
-        splits = [Split(file_id(file), FileTask(self.plan, number), file.stat().st_size)
+    def by_file(self, function: Callable[[FileTask, Path], Counts], step: str, out: Path | None = None,
+                reads: str = "") -> list[Receipt]:  # fmt: skip
+        splits = [Split(file_id(file), FileTask(self.plan, number, reads), file.stat().st_size)
                   for number, file in enumerate(self.plan.files)]  # fmt: skip
         return self._map(function, splits, step, out)
 
@@ -117,7 +116,18 @@ def link_near(steps: Steps) -> int:
     pairs = total(steps.by_key(join.join_bands, "join", total(bands), ENTRY.row_bytes))
     width = signed(steps.plan.config).row_bytes
     pairs = total(steps.by_key(compare.attach, "attach", pairs, PAIR.row_bytes + width, reads="join"))
-    return total(steps.by_key(compare.compare_candidates, "compare", pairs, 2 * width, reads="attach"))
+    compared = steps.by_key(compare.compare_candidates, "compare", pairs, 2 * width, reads="attach")
+    if not steps.plan.config.verify:
+        return total(compared)
+    _read_texts(steps, "compare", total(compared, "pairs"))
+    verified = steps.by_key(texts.link_texts, "verify", total(compared, "pairs"), PAIR.row_bytes, reads="compare")
+    return total(compared) + total(verified)
+
+
+def _read_texts(steps: Steps, step: str, num_pairs: int) -> None:
+    """NGRAM rows of all documents in the pairs that `step` wrote."""
+    steps.by_key(texts.need, f"{step}-needed", num_pairs, 2 * PAIR.row_bytes, reads=step)
+    steps.by_file(texts.ngrams_of_file, texts.ngrams_of(step), reads=f"{step}-needed")
 
 
 def cluster(steps: Steps, num_edges: int) -> int:
@@ -141,13 +151,16 @@ def cluster(steps: Steps, num_edges: int) -> int:
 
 
 def _judge(steps: Steps) -> None:
-    """VERDICT and EVIDENCE."""
+    """VERDICT and EVIDENCE, and TRUTH if texts are compared."""
     labels = steps.plan.runs(LABEL, "components").count()
     members = steps.by_key(survivors.rank_members, "members", labels, LABEL.row_bytes + MEMBER.row_bytes)
     pairs = total(steps.by_key(survivors.choose, "survivors", total(members), 2 * MEMBER.row_bytes))
     width = signed(steps.plan.config).row_bytes
-    pairs = total(steps.by_key(compare.attach, "beside", pairs, PAIR.row_bytes + width, reads="survivors"))
-    steps.by_key(compare.compare_duplicates, "evidence", pairs, 2 * width, reads="beside")
+    attached = steps.by_key(compare.attach, "beside", pairs, PAIR.row_bytes + width, reads="survivors")
+    steps.by_key(compare.compare_duplicates, "evidence", total(attached), 2 * width, reads="beside")
+    if steps.plan.config.verify:
+        _read_texts(steps, "survivors", pairs)
+        steps.by_key(texts.judge_texts, "truth", pairs, PAIR.row_bytes, reads="survivors")
 
 
 def _warn_of_unknown(config: DedupConfig, sources: set[str]) -> None:

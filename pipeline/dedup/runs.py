@@ -148,6 +148,21 @@ class Runs:
         rows = list(self.pieces(1 << 62, span))
         return rows[0] if rows else self.kind.empty()
 
+    def values(self, ids: Array, field: str) -> tuple[Array, Array]:
+        """Of all rows with these ids (ascending, each once) one field: (values, ends), those of id k between ends[k]
+        and ends[k + 1], sorted. Rows are sorted by id and then by the field."""
+        parts: list[list[Array]] = [[] for _ in range(len(ids))]
+        for file in self.files:
+            table = _Table(file, self.kind)
+            high, low = table.keys
+            starts, stops = (np.searchsorted(high, ids["high"], side) for side in ("left", "right"))
+            for number in np.flatnonzero(starts < stops).tolist():
+                here = slice(starts[number], stops[number])
+                parts[number].append(table.column(field)[here][low[here] == ids["low"][number]])
+        sets = [np.unique(np.concatenate(part)) if part else np.empty(0, np.uint64) for part in parts]
+        ends = np.cumsum([0, *map(len, sets)])
+        return np.concatenate([np.empty(0, np.uint64), *sets]), ends
+
     def lookup(self, ids: Array, fields: Sequence[str]) -> tuple[Array, Array]:
         """For ids in ascending order, each once: (some fields of their rows, which of them are in no file).
 

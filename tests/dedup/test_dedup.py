@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import re
 import resource
 from collections import Counter
 from collections.abc import Iterable
@@ -283,6 +284,94 @@ def test_documents_that_changed_meanwhile_are_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(ArtifactError, match="changed while it was deduplicated"):  # it has one that was not signed
         decide_file(FileTask(Plan(DedupConfig(), clean, (), tmp_path / "scratch"), 0), tmp_path / "out")
+
+
+def true_jaccard(one: str, other: str, ngram: int = 5) -> float:
+    sets = []
+    for text in (one, other):
+        words = re.findall(r"\w+", text.casefold())
+        sets.append({tuple(words[at : at + ngram]) for at in range(len(words) - ngram + 1)})
+    return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+
+
+def test_verified_pairs_are_linked_by_their_texts(workers: Workers, tmp_path: Path) -> None:
+    """Pairs around the bound: none is linked or told apart by the luck of the signatures, and the figure is kept."""
+    rng = random.Random(0)
+    texts = [" ".join(f"w{rng.randrange(10**9)}" for _ in range(204)) for _ in range(60)]
+    edits = {number: 4 + number % 5 for number in range(60)}  # J from 0.82 to 0.67 ...
+    near = []
+    for number, text in enumerate(texts):
+        words = text.split()
+        for at in range(edits[number]):
+            words[10 + 12 * at] = f"x{rng.randrange(10**9)}"
+        near.append(" ".join(words))
+    rows = documents("web", [*texts, *near])
+    alike = {number: true_jaccard(texts[number], near[number]) for number in range(60)}
+    assert {round(value, 3) for value in alike.values()} == {0.818, 0.778, 0.739, 0.702, 0.667}
+    clean = write_stage(tmp_path, in_files(rows, 2, 4))
+    text_of = {document.doc_id.hex(): document.text for document in rows}
+    for memory_mb in (192, 1):
+        folder = run(DedupConfig(verify=True, bands=40, rows=4, min_jaccard=0.74, task_memory_mb=memory_mb), clean,
+                     tmp_path / str(memory_mb), workers)  # fmt: skip
+        dropped = {row["key"]: row for row in ledger_of(folder) if row["reason"]}
+        found = {int(key) % 60 for key in dropped}
+        assert found == {number for number, value in alike.items() if value >= 0.74}
+        assert len(found) == 24
+        for row in dropped.values():
+            true = true_jaccard(text_of[row["doc_id"].hex()], text_of[row["detail"]["survivor"]])
+            assert row["detail"]["true_jaccard"] == round(true, 4)
+            assert row["detail"]["bands"]
+    by_estimate = run(DedupConfig(bands=40, rows=4, min_jaccard=0.74), clean, tmp_path, workers)
+    assert {int(row["key"]) % 60 for row in ledger_of(by_estimate) if row["reason"]} != found
+
+
+def test_verified_with_copies_and_earlier_runs(workers: Workers, tmp_path: Path) -> None:
+    """The survivor may be a copy whose text no candidate has; and the text of an earlier run's is not here."""
+    one, two = long_texts(2)
+    old = documents("old", [two])
+    earlier = run(DedupConfig(keep_index=True), write_stage(tmp_path / "old", {"old-00000": old}), tmp_path, workers)
+    near = [changed(text, 0.01, 1) for text in (one, two)]
+    rows = documents("new", [near[0], one, one + " " * 10_000, near[1], "short one", "Short. One!"])
+    clean = write_stage(tmp_path, {"new-00000": rows[:3], "new-00001": rows[3:]})
+    folder = run(DedupConfig(verify=True, against=(earlier,)), clean, tmp_path, workers)
+    found = {row["key"]: row for row in ledger_of(folder)}
+    assert found["0"]["detail"]["survivor"] == rows[2].doc_id.hex()
+    assert found["0"]["detail"]["true_jaccard"] == round(true_jaccard(one, near[0]), 4)
+    assert (found["1"]["reason"], "true_jaccard" in found["1"]["detail"]) == ("exact_duplicate", False)
+    assert found["3"]["detail"]["survivor"] == old[0].doc_id.hex()
+    assert "true_jaccard" not in found["3"]["detail"]
+    assert {found[key]["detail"].get("true_jaccard") for key in ("4", "5")} == {None, 1.0}
+
+
+def test_quality_is_preferred_to_length_and_source_to_both(workers: Workers, tmp_path: Path) -> None:
+    text = long_texts(1)[0]
+    variants = [text, text + " and more of it", text + " and still more of it than that", text + " as well"]
+    rows = documents("web", variants) + documents("books", [text + " in books"])
+    scored = [replace(row, meta={"score": score})
+              for row, score in zip(rows, ("0.91", "0.92", "no number", "-5", "0.1"), strict=True)]  # fmt: skip
+    clean = write_stage(tmp_path, in_files(scored, 2, 1))
+
+    def kept(**settings: Any) -> tuple[str, str]:
+        (row,) = (row for row in ledger_of(run(DedupConfig(**settings), clean, tmp_path, workers)) if not row["reason"])
+        return row["source"], row["key"]
+
+    assert kept(source_priority=("web",)) == ("web", "2"), "the longest"
+    assert kept(source_priority=("web",), quality_field="score") == ("web", "1"), "the best"
+    assert kept(quality_field="score") == ("books", "0"), "the source that comes first"
+
+
+def test_clusters_are_told_to_the_next_stage(corpus: list[Document], workers: Workers, tmp_path: Path) -> None:
+    folder = run(DedupConfig(), write_stage(tmp_path, in_files(corpus, 2, 0)), tmp_path, workers)
+    told = pa.concat_tables([pq.read_table(file) for file in committed_files(folder, ".clusters.parquet")]).to_pylist()
+    ledger = {row["doc_id"]: row for row in ledger_of(folder)}
+    members = Counter(row["cluster"] for row in told)
+    assert len(members) == 23
+    for row in told:
+        verdict = ledger[row["doc_id"]]
+        assert row["kept"] == (verdict["verdict"] == "kept") == (row["cluster"] == row["doc_id"])
+        assert row["cluster"].hex() == verdict["detail"].get("survivor", row["doc_id"].hex())
+        assert row["cluster_size"] == members[row["cluster"]] == verdict["detail"]["cluster_size"]
+    assert {row["doc_id"] for row in told} == {doc_id for doc_id, row in ledger.items() if row["detail"]}
 
 
 def test_config_bounds() -> None:
