@@ -1,6 +1,5 @@
 """The dedup stage on planted duplicates: who survives, what the ledger says, and that nothing else decides."""
 
-import gzip
 import json
 import random
 import re
@@ -377,18 +376,3 @@ def test_clusters_are_told_to_the_next_stage(corpus: list[Document], workers: Wo
 def test_config_bounds() -> None:
     with pytest.raises(ConfigError, match=r"bands.*\n?.*min_jaccard"):
         load(DedupConfig, None, ["bands=0", "min_jaccard=1.5"])
-
-
-@pytest.mark.real
-def test_planted_article_pairs(real_data: Path, workers: Workers, tmp_path: Path) -> None:
-    with gzip.open(real_data / "dedup/plagiarism_articles_1000.jsonl.gz", "rt", encoding="utf-8") as lines:
-        articles = {row["id"]: row["text"] for row in map(json.loads, lines)}
-    truth = [line.split() for line in (real_data / "dedup/plagiarism_articles_1000.pairs.tsv").read_text().splitlines()]
-    rows = [Document(**{**vars(d), "key": key})
-            for key, d in zip(articles, documents("news", articles.values()), strict=True)]  # fmt: skip
-    folder = run(DedupConfig(), write_stage(tmp_path, {"news-00000": rows}), tmp_path, workers)
-    key_of = {document.doc_id.hex(): document.key for document in rows}
-    dropped = [row for row in ledger_of(folder) if row["reason"]]
-    found = {frozenset((row["key"], key_of[row["detail"]["survivor"]])) for row in dropped}
-    assert found == {frozenset(pair) for pair in truth}
-    assert len(dropped) == len(truth) == 10
