@@ -44,21 +44,22 @@ class Judged:
         ids = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low").all()
         self.num_documents = len(ids)
         self.used = np.zeros(len(self._verdicts), dtype=bool)
-        self._repeated = ids[1:][ids[1:] == ids[:-1]]  # ids that the file has more than once
+        self._repeated = distinct(ids[1:][ids[1:] == ids[:-1]], "high", "low")  # ids that the file has more than once
         self._seen: set[bytes] = set()  # of these
 
     def on(self, doc_ids: pa.Array) -> Array:
         """VERDICT rows on the next documents of the file."""
         high, low = from_ids(doc_ids)
         rows = self.of_ids(high, low)
-        for row in np.flatnonzero(places(distinct(self._repeated, "high", "low"), rows) >= 0).tolist():
+        for row in np.flatnonzero(places(self._repeated, rows) >= 0).tolist():
             doc_id = doc_ids[row].as_py()
             if doc_id in self._seen and rows["fate"][row] != Fate.same_record:
-                rows["fate"][row], rows["survivor_high"][row], rows["survivor_low"][row] = (
-                    Fate.same_record,
-                    high[row],
-                    low[row],
-                )
+                for name, value in (
+                    ("fate", Fate.same_record),
+                    ("survivor_high", high[row]),
+                    ("survivor_low", low[row]),
+                ):
+                    rows[name][row] = value
             self._seen.add(doc_id)
         return rows
 
@@ -76,10 +77,10 @@ class Judged:
             return size
         survivor = to_ids(*(np.atleast_1d(verdict[f"survivor_{half}"]) for half in ("high", "low")))[0].as_py()
         told: dict[str, Any] = {"survivor": survivor.hex(), "jaccard": 1.0}
-        if found := _row_of(self._evidence, verdict):
+        if (found := _row_of(self._evidence, verdict)) is not None:
             told["jaccard"] = round(float(found["jaccard"]), 4)
             told["bands"] = np.flatnonzero(found["shared"]).tolist()
-        if found := _row_of(self._truth, verdict):
+        if (found := _row_of(self._truth, verdict)) is not None:
             told["true_jaccard"] = round(float(found["jaccard"]), 4)
         return told | size
 

@@ -15,7 +15,7 @@ from pipeline.core.kernels import kernel
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.plan import FileTask, KeyTask, Plan
 from pipeline.dedup.rows import ENTRY, EXCLUDED, PAIR, facts, fill
-from pipeline.dedup.runs import Array, RunWriter, distinct, of_file, places, with_carry
+from pipeline.dedup.runs import COPIES, Array, RunWriter, distinct, of_file, places, with_carry
 
 WINDOW = 32
 NEEDED = ("num_ngrams", "bands")  # of the facts
@@ -43,13 +43,15 @@ def bands_of_known(task: FileTask, folder: Path) -> Counts:
 
 def join_bands(task: KeyTask, folder: Path) -> Counts:
     plan = task.plan
+    at_once = max(1, plan.budget // COPIES // (WINDOW * PAIR.row_bytes))  # rows whose pairs fit, however many
     with RunWriter(folder, PAIR, plan.budget) as pairs:
         pieces = plan.runs(ENTRY, "bands").pieces(plan.budget, task.span, shared=True)
         for rows, num_seen in with_carry(pieces, "hash", keep=-WINDOW):
-            hash, high, low = (np.ascontiguousarray(rows[name]) for name in ("hash", "high", "low"))
-            left, right = _pairs(hash, high, low, np.ascontiguousarray(rows["known"]), num_seen, WINDOW)
-            found = fill(PAIR, high[left], high[right], low[left], low[right])
-            pairs.append(distinct(PAIR.sort(found), *PAIR.fields))
+            hash, high, low, known = (np.ascontiguousarray(rows[name]) for name in ENTRY.fields)
+            for start in range(num_seen, len(rows), at_once):
+                left, right = _pairs(hash, high, low, known, start, min(start + at_once, len(rows)), WINDOW)
+                found = fill(PAIR, high[left], high[right], low[left], low[right])
+                pairs.append(distinct(PAIR.sort(found), *PAIR.fields))
     return {"rows": pairs.num_rows}
 
 
@@ -65,14 +67,14 @@ def _entries(rows: Array, is_known: bool) -> Array:
 
 
 @kernel
-def _pairs(hash, high, low, known, num_seen, window):  # type: ignore[no-untyped-def]
-    """Places of the two documents of each pair; ids rise within a bucket, so the first is the smaller."""
+def _pairs(hash, high, low, known, start, stop, window):  # type: ignore[no-untyped-def]
+    """Places of the documents of each pair, the one with the larger id second and in rows start to stop."""
     num = 0
     for turn in range(2):  # counted first, then written
         if turn == 1:
             left, right = np.empty(num, dtype=np.int64), np.empty(num, dtype=np.int64)
             num = 0
-        for row in range(num_seen, len(hash)):
+        for row in range(start, stop):
             other = row - 1
             while other >= 0 and row - other <= window and hash[other] == hash[row]:
                 same = high[other] == high[row] and low[other] == low[row]

@@ -4,18 +4,20 @@ Every step reads rows sorted by one key and writes rows sorted by the next (rows
 a span of keys, or a documents file, holds `task_memory_mb` at most, and the rest lies on disk. No process holds all
 documents, and no document is known by its place: what meets, meets by doc_id or by a hash.
 
-| step             | by        | rows in, rows out                                               | module        |
-|------------------|-----------|------------------------------------------------------------------|---------------|
-| sign             | file      | documents -> FACTS (signature, band hashes), CAPTURE              | signatures.py |
-| captures         | page      | CAPTURE -> EDGE to the newest of a page, TEXT of that             | copies.py     |
-| texts            | text      | TEXT -> EDGE between equal texts                                  | copies.py     |
-| bands            | file      | FACTS of one document of each text -> ENTRY per band              | join.py       |
-| join             | band hash | ENTRY -> PAIR in a bucket                                         | join.py       |
-| attach, compare  | document  | PAIR -> EDGE, if the signatures are similar enough                | compare.py    |
-| components       | document  | EDGE -> LABEL: the smallest document of the cluster               | components.py |
-| members, survivors | document, label | LABEL -> MEMBER -> VERDICT                                | survivors.py  |
-| evidence         | document  | PAIR of a document and its survivor -> EVIDENCE: estimate, bands  | compare.py    |
-| decide           | file      | documents, VERDICT, EVIDENCE -> documents that stay, ledger       | decide.py     |
+| step               | by        | rows in, rows out                                              | module        |
+|--------------------|-----------|----------------------------------------------------------------|---------------|
+| sign               | file      | documents -> FACTS (signature, band hashes), CAPTURE           | signatures.py |
+| captures           | page      | CAPTURE -> EDGE to the newest of a page, TEXT of that          | copies.py     |
+| texts              | text      | TEXT -> EDGE between equal texts                               | copies.py     |
+| bands              | file      | FACTS of one document of each text -> ENTRY per band           | join.py       |
+| join               | band hash | ENTRY -> PAIR in a bucket                                      | join.py       |
+| attach, compare    | document  | PAIR -> EDGE, if the signatures are similar enough             | compare.py    |
+| verify (optional)  | document  | PAIR -> EDGE, if the texts are                                 | texts.py      |
+| components         | document  | EDGE -> LABEL: the smallest document of the cluster            | components.py |
+| members, survivors | cluster   | LABEL -> MEMBER -> VERDICT                                     | survivors.py  |
+| beside, evidence   | document  | PAIR of document and survivor -> EVIDENCE: estimate, bands     | compare.py    |
+| decide             | file      | documents, VERDICT, EVIDENCE -> documents that stay, ledger    | decide.py     |
+| index (optional)   | file      | FACTS, VERDICT -> KNOWN, for later runs, which `recall` it     | index.py      |
 
 The result depends on the documents and the settings alone: not on workers, memory, files, or their order.
 """
@@ -47,7 +49,8 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
     known = [index.open_index(folder, config) for folder in config.against]
 
     def body(folder: Path) -> Mapping[str, Any]:
-        plan = Plan(config, documents, tuple(known), folder / SCRATCH)
+        # spans depend on the memory: what a run with another setting has left is of no use
+        plan = Plan(config, documents, tuple(known), folder / SCRATCH / f"{config.task_memory_mb}-mb")
         if not plan.files:
             raise UserError(f"{documents} holds no documents (no *{DOCUMENTS_FILE})")
         _warn_of_unknown(config, plan.sources)

@@ -1,6 +1,6 @@
 """Sorted runs: what one task writes and another reads by key. All of dedup meets in them, none of it in memory.
 
-    RunWriter     rows -> "<name>-000.arrow", "-001", ...   each sorted, at most a quarter of the budget
+    RunWriter     rows -> "<name>-000.arrow", "-001", ...   each sorted, a part of the budget
     Runs.pieces   a span of keys, of all runs -> rows in order, piece by piece, each within the budget
     Runs.lookup   sorted ids -> some fields of the rows with these ids
 
@@ -24,7 +24,8 @@ from pipeline.core.kernels import kernel
 Array = np.ndarray[Any, Any]
 Span = tuple[int, int]  # of keys as 128-bit numbers, the first field above the second; the end is outside
 ALL: Span = (0, 1 << 128)
-COPIES = 6  # of a piece in memory at once: the slices, sort order, sorted rows, and what is made of them
+COPIES = 12  # of a piece in memory at once: the slices, sort order, sorted rows, and what is made of them
+PARTS = 16  # of the budget: what a writer keeps before it sorts and writes, for which it needs four times as much
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class RunWriter:
 
     def __init__(self, folder: Path, kind: Kind, budget: int) -> None:
         self.kind, self.num_rows = kind, 0
-        self._folder, self._limit = folder, max(1, budget // 4 // kind.row_bytes)
+        self._folder, self._limit = folder, max(1, budget // PARTS // kind.row_bytes)
         self._waiting: list[Array] = []
         self._num_waiting = self._num_runs = 0
 

@@ -178,6 +178,34 @@ def test_a_half_done_stage_is_resumed_to_the_same_bytes(
     assert verify(folder) == []
 
 
+class Stopping:
+    """Workers that are stopped when a step is to begin."""
+
+    def __init__(self, workers: Workers, before: str) -> None:
+        self.workers, self.before = workers, f"dedup: {before}"
+
+    def map(self, function: Any, splits: Any, out: Path, label: str) -> Any:
+        if label == self.before:
+            raise KeyboardInterrupt
+        return self.workers.map(function, splits, out, label)
+
+
+@pytest.mark.parametrize("before", ["texts", "join", "components", "decide"])
+def test_a_stopped_run_goes_on_with_other_memory(
+    corpus: list[Document], workers: Workers, tmp_path: Path, before: str
+) -> None:
+    """To the same bytes: spans of the first attempt are not taken for those of the second."""
+    clean = write_stage(tmp_path, in_files(corpus, 2, 6))
+    expected = (run(DedupConfig(), clean, tmp_path / "fresh", workers) / "manifest.json").read_bytes()
+    for memory_mb, number in ((1, 0), (192, 1), (1, 0)):
+        stopping: Any = Stopping(workers, before)
+        with pytest.raises(KeyboardInterrupt):
+            run(DedupConfig(task_memory_mb=memory_mb), clean, tmp_path / "stopped", stopping)
+        assert len(list(tmp_path.glob("stopped/dedup-*/scratch/*"))) >= 1 + number
+    folder = run(DedupConfig(), clean, tmp_path / "stopped", workers)
+    assert (folder / "manifest.json").read_bytes() == expected
+
+
 def test_a_record_read_twice_is_kept_once(workers: Workers, tmp_path: Path) -> None:
     texts = long_texts(3)
     once = documents("web", texts)

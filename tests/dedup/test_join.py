@@ -8,6 +8,7 @@ import pytest
 from pipeline.dedup import compare, join
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.rows import EDGE, ENTRY, PAIR, facts
+from pipeline.dedup.runs import COPIES
 from tests.dedup.steps import lay, steps_over
 
 Pair = tuple[int, int]
@@ -39,7 +40,7 @@ def test_what_an_earlier_run_has_judged_is_not_judged_again(tmp_path: Path) -> N
 def test_in_a_large_bucket_each_is_paired_with_those_before_it(tmp_path: Path, memory_mb: int) -> None:
     """The same pairs when the bucket does not fit into the memory of the task."""
     count = 9000 if memory_mb == 1 else 300
-    assert (count * ENTRY.row_bytes * 6 > memory_mb << 20) == (memory_mb == 1)
+    assert (count * ENTRY.row_bytes * COPIES > memory_mb << 20) == (memory_mb == 1)
     found = pairs_in(tmp_path, [(10, document, False) for document in range(count)], memory_mb)
     assert found == {(one, other) for other in range(count) for one in range(max(0, other - join.WINDOW), other)}
 

@@ -10,7 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup.rows import ENTRY, PAIR
-from pipeline.dedup.runs import ALL, Array, Runs, RunWriter, distinct, firsts, places, sort_order, spans, with_carry
+from pipeline.dedup.runs import (
+    ALL,
+    COPIES,
+    PARTS,
+    Array,
+    Runs,
+    RunWriter,
+    distinct,
+    firsts,
+    places,
+    sort_order,
+    spans,
+    with_carry,
+)
 
 
 def pairs(*rows: tuple[int, int, int, int]) -> Array:
@@ -36,14 +49,14 @@ def runs_of(folder: Path, rows: list[tuple[int, int, int, int]], num_files: int,
 
 
 @pytest.mark.parametrize("largest", [2**64 - 1, 7, 1])
-@pytest.mark.parametrize("budget", [1 << 20, 6 * 32 * 5, 1])
+@pytest.mark.parametrize("budget", [1 << 20, COPIES * 32 * 5, 1])
 def test_pieces_are_all_rows_in_order_whatever_the_budget(tmp_path: Path, largest: int, budget: int) -> None:
     rows = some_pairs(500, 1, largest)
-    runs = runs_of(tmp_path, rows, 3, budget=4 * 32 * 20)
+    runs = runs_of(tmp_path, rows, 3, budget=PARTS * 32 * 20)
     assert len(runs.files) > 3, "none of the writers had to write twice"
     pieces = list(runs.pieces(budget))
     assert [tuple(row) for piece in pieces for row in piece.tolist()] == sorted(rows)
-    fits = max(1, budget // 6 // 32)
+    fits = max(1, budget // COPIES // 32)
     for piece in pieces:
         assert len(piece) <= fits or len({(row[0], row[1]) for row in piece.tolist()}) == 1
     for one, other in itertools.pairwise(pieces):  # a key is divided only where it does not fit
@@ -54,7 +67,7 @@ def test_pieces_are_all_rows_in_order_whatever_the_budget(tmp_path: Path, larges
 def test_spans_divide_the_rows_and_depend_on_rows_and_budget_alone(tmp_path: Path) -> None:
     rows = some_pairs(1000, 2)
     runs = runs_of(tmp_path, rows, 2)
-    cut = spans(1000, 32, 6 * 32 * 100)
+    cut = spans(1000, 32, COPIES * 32 * 100)
     assert len(cut) == 10
     assert [cut[0][0], cut[-1][1]] == list(ALL)
     found = [row for span in cut for piece in runs.pieces(1 << 20, span) for row in piece.tolist()]
@@ -68,7 +81,7 @@ def test_spans_divide_the_rows_and_depend_on_rows_and_budget_alone(tmp_path: Pat
 def test_rows_that_share_no_key_may_be_left_out_and_no_others(tmp_path: Path) -> None:
     rows = some_pairs(3000, 3) + [(5, k, k, k) for k in range(40)] + [(2**64 - 1, 1, 1, 1), (2**64 - 1, 2, 2, 2)]
     runs = runs_of(tmp_path, rows, 4)
-    for budget in (1 << 20, 6 * 32 * 10):
+    for budget in (1 << 20, COPIES * 32 * 10):
         found = [row for piece in runs.pieces(budget, shared=True) for row in piece.tolist()]
         assert found == sorted(found)
         assert set(found) >= {row for row in rows if row[0] in (5, 2**64 - 1)}
@@ -78,7 +91,7 @@ def test_rows_that_share_no_key_may_be_left_out_and_no_others(tmp_path: Path) ->
 def test_a_key_that_goes_on_is_seen_again_with_its_first_or_last_rows(tmp_path: Path) -> None:
     rows = [(key, order, group, 0) for key in (1, 9) for order in range(50) for group in (0, 1)]
     runs = runs_of(tmp_path, rows, 1)
-    budget = 6 * 32 * 8
+    budget = COPIES * 32 * 8
     for keep in (1, -3):
         told: list[tuple[int, ...]] = []
         for part, num_seen in with_carry(runs.pieces(budget), "high", "low", keep=keep):
