@@ -33,7 +33,7 @@ from datatrove.pipeline.dedup.minhash import MinhashConfig
 from datatrove.utils.hashing import HashConfig
 
 from pipeline.core.manifest import committed_files
-from pipeline.core.shard_map import Counts, Receipt, Split, Workers
+from pipeline.core.shard_map import Workers
 from pipeline.dedup import signatures
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.curve import linked
@@ -45,6 +45,7 @@ from tests.bench import dedup_corpus as corpus
 from tests.bench.clean import english_pages
 from tests.bench.row import Row
 from tests.dedup.documents import write_stage
+from tests.dedup.steps import OneProcess, in_folder
 from tests.processes import descendants
 
 DATATROVE = f"datatrove {version('datatrove')}"
@@ -83,7 +84,7 @@ def signature_rows() -> Iterator[Row]:
         plan = Plan(DedupConfig(), clean, (), root / "scratch")
         theirs = [TheirDocument(text=document.text, id=document.key) for document in documents[::10]]
         sides: list[tuple[Callable[[int], Any], int]] = [
-            (lambda number: in_one_process(signatures.sign_file, [FileTask(plan, 0)], root / f"ours-{number}"),
+            (lambda number: in_folder(signatures.sign_file, FileTask(plan, 0), root / f"ours-{number}", "web-00000"),
              sum(len(document.text.encode()) for document in documents)),
             (lambda number: MinhashDedupSignature(str(root / f"theirs-{number}")).run(iter(theirs)),
              sum(len(document.text.encode()) for document in theirs)),
@@ -141,27 +142,6 @@ def join_rows() -> Iterator[Row]:
     yield Row(
         "join and components", theirs[0] / min(ours[1:]), "x", 20, peer=f"{DATATROVE} stages 2 and 3", detail=detail
     )
-
-
-class OneProcess:
-    """In the place of Workers: one task after the other, here."""
-
-    def map(self, function: Callable[[Any, Path], Counts], splits: list[Split], out: Path, label: str) -> list[Receipt]:
-        counts = in_one_process(function, [split.task for split in splits], out, [split.id for split in splits])
-        return [Receipt(split.id, count, ()) for split, count in zip(splits, counts, strict=True)]
-
-
-def in_one_process(function: Callable[[Any, Path], Counts], tasks: list[Any], out: Path, ids: list[str] | None = None
-                   ) -> list[Counts]:  # fmt: skip
-    counts = []
-    for task, split in zip(tasks, ids or map(str, range(len(tasks))), strict=True):
-        private = out / f".{split}"
-        private.mkdir(parents=True)
-        counts.append(function(task, private))
-        for path in private.iterdir():
-            path.rename(out / f"{split}.{path.name}")
-        private.rmdir()
-    return counts
 
 
 def our_clusters(steps: Steps, number: int) -> None:
@@ -266,7 +246,7 @@ def measure(num_documents: int) -> Measured:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             while process.poll() is None:
                 peak = max(peak, sum(map(resident_kb, [process.pid, *descendants(process.pid)])))
-                time.sleep(0.5)
+                time.sleep(0.2)
         assert process.returncode == 0
         seconds = time.perf_counter() - start
         (found,) = Path(folder).glob("dedup-*")
