@@ -81,7 +81,7 @@ def test_spans_divide_the_rows_and_depend_on_rows_and_budget_alone(tmp_path: Pat
 def test_rows_that_share_no_key_may_be_left_out_and_no_others(tmp_path: Path) -> None:
     rows = some_pairs(3000, 3) + [(5, k, k, k) for k in range(40)] + [(2**64 - 1, 1, 1, 1), (2**64 - 1, 2, 2, 2)]
     runs = runs_of(tmp_path, rows, 4)
-    for budget in (1 << 20, COPIES * 32 * 10):
+    for budget in (1 << 20, COPIES * 32 * 10, COPIES * 32):
         found = [row for piece in runs.pieces(budget, shared=True) for row in piece.tolist()]
         assert found == sorted(found)
         assert set(found) >= {row for row in rows if row[0] in (5, 2**64 - 1)}
