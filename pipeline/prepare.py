@@ -1,6 +1,6 @@
 """From raw corpora to token shards: the data stages in order, each in its own folder under OUT.
 
-    raw files -> sources -> clean -> dedup -> tokenizer -> shards -> OUT/manifest.json
+    raw files -> sources -> clean -> dedup -> (passages) -> tokenizer -> shards -> OUT/manifest.json
 
 OUT/manifest.json names the stage folders that belong together (`counts.stages`): whoever reads OUT reads it first.
 OUT/summary.json holds the figures shown at the end; OUT/events.jsonl when each stage ran and for how long;
@@ -38,6 +38,8 @@ from pipeline.core.manifest import (
 )
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import DOCUMENTS_FILE
+from pipeline.dedup.passages import PassagesConfig
+from pipeline.dedup.passages import run as passages
 from pipeline.dedup.run import DedupConfig
 from pipeline.dedup.run import run as dedup
 from pipeline.shards.run import ShardsConfig
@@ -60,6 +62,7 @@ class PrepareConfig(Config):
     sources: Sources
     clean: CleanConfig = CleanConfig()
     dedup: DedupConfig = DedupConfig()
+    passages: PassagesConfig = PassagesConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     shards: ShardsConfig = ShardsConfig()
     num_workers: int | None = Field(default=None, ge=1)
@@ -113,6 +116,8 @@ def _prepare(config: PrepareConfig, out: Path) -> Summary:
         documents = stage("sources", lambda: sources(config.sources, config.input, out, workers))
         cleaned = stage("clean", lambda: clean(config.clean, documents, out, workers))
         unique = stage("dedup", lambda: dedup(config.dedup, cleaned, out, workers))
+        if config.passages.filters:
+            unique = stage("passages", lambda: passages(config.passages, unique, out, workers))
         model = stage("tokenizer", lambda: tokenizer(config.tokenizer, unique, out))
         stage("shards", lambda: shards(config.shards, unique, model, out, workers))
     summary = _summary(config, out, folders, seconds)

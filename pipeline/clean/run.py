@@ -8,8 +8,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,29 +67,44 @@ def pin_of(filters: Sequence[PluginConfig]) -> str:
 
 def run(config: CleanConfig, documents: Path, root: Path, workers: Workers) -> Path:
     """The finished folder of the stage; `documents` is the finished folder of the stage before."""
-    section = config.model_dump(mode="json", include={"filters"})
-    read = inputs(config.filters)
-    section |= {"splitter": SPLITTER, "inputs": read}
+    return run_filters(STAGE, VERSION, config.filters, documents, root, workers)
+
+
+def run_filters(
+    stage: str, version: int, filters: Sequence[PluginConfig], documents: Path, root: Path, workers: Workers
+) -> Path:
+    """A stage that is a list of filters."""
+    read = inputs(filters)
+    said = [section.model_dump(mode="json") for section in filters]
+    section = {"filters": said, "splitter": SPLITTER, "inputs": read}
     files = committed_files(documents, DOCUMENTS_FILE)
 
     def body(folder: Path) -> dict[str, Any]:
-        surveys = take(config.filters, files, folder / SCRATCH, workers, read)
+        surveys = take(filters, files, folder / SCRATCH, workers, read)
         splits = [
-            Split(path.name.removesuffix(DOCUMENTS_FILE), (config, path, surveys, read), path.stat().st_size)
-            for path in files
-        ]
-        return tally(STAGE, folder, workers.map(clean_split, splits, folder, label=STAGE))
+            Split(path.name.removesuffix(DOCUMENTS_FILE), JudgeTask(stage, tuple(filters), path, surveys, read),
+                  path.stat().st_size) for path in files
+        ]  # fmt: skip
+        return tally(stage, folder, workers.map(judge_split, splits, folder, label=stage))
 
-    return run_stage(STAGE, VERSION, section, [documents], root, body)
+    return run_stage(stage, version, section, [documents], root, body)
 
 
-def clean_split(task: tuple[CleanConfig, Path, Surveys, dict[str, str]], folder: Path) -> Counts:
+@dataclass(frozen=True)
+class JudgeTask:
+    stage: str
+    sections: tuple[PluginConfig, ...]
+    path: Path
+    surveys: Surveys
+    read: Mapping[str, str]
+
+
+def judge_split(task: JudgeTask, folder: Path) -> Counts:
     """Runs in the worker."""
-    config, path, surveys, read = task
-    filters = build(config, surveys)
-    require_as_read(config.filters, read)
-    with DocumentWriter(folder, STAGE) as writer:
-        for document in read_documents(path):
+    filters = build_filters(task.sections, task.surveys)
+    require_as_read(task.sections, task.read)
+    with DocumentWriter(folder, task.stage) as writer:
+        for document in read_documents(task.path):
             judge(document, filters, writer)
     return writer.counts
 
@@ -108,5 +123,6 @@ def judge(document: Document, filters: Sequence[Filter], writer: DocumentWriter)
         return
     edits, kept = "+".join(outcome.edits), outcome.document
     if edits:
-        kept = replace(kept, meta=kept.meta | {"edits": edits})
+        earlier = document.meta.get("edits")  # of another stage of filters
+        kept = replace(kept, meta=kept.meta | {"edits": f"{earlier}+{edits}" if earlier else edits})
     writer.keep(kept, edits, " ".join(outcome.details), bytes_in)

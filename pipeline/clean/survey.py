@@ -2,17 +2,22 @@
 
 A filter with `survey` and `merge` (verdict.py) is given, split by split, the documents that reach it: those that the
 filters before it have kept, as they have edited them. What it wrote is merged once, into one file that its `build` is
-given. Surveys lie in the stage's scratch folder and are resumed split by split, like the stage itself.
+given. Surveys lie in the stage's scratch folder and are resumed split by split, like the stage itself. A filter with
+`merge_on` in place of `merge` is given the workers as well.
+
+Filters are found by their section's class, so that other stages have filters of their own (dedup/passages.py).
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from pipeline.clean.verdict import Filter, decide
 from pipeline.core.errors import UserError
 from pipeline.core.manifest import committed_files
-from pipeline.core.plugins import PluginConfig, load
+from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DOCUMENTS_FILE, read_documents
@@ -23,10 +28,15 @@ MERGED, SURVEY = "merged", "survey"
 Surveys = Mapping[int, Path]  # position of a filter -> what its survey was merged into
 
 
+def plugin_of(section: PluginConfig) -> ModuleType:
+    """The module that holds the section's class; imported, since there is one."""
+    return sys.modules[type(section).__module__]
+
+
 def build_filters(sections: Sequence[PluginConfig], surveys: Surveys) -> list[Filter]:
     """Filters in order, each with its survey."""
     return [
-        load(PACKAGE, section.name).build(section, *([surveys[position]] if position in surveys else []))
+        plugin_of(section).build(section, *([surveys[position]] if position in surveys else []))
         for position, section in enumerate(sections)
     ]
 
@@ -36,14 +46,18 @@ def take(sections: Sequence[PluginConfig], files: Sequence[Path], scratch: Path,
     """All surveys, each over what the filters before it leave; `read`: what `inputs` said."""
     surveys: dict[int, Path] = {}
     for position, section in enumerate(sections):
-        plugin = load(PACKAGE, section.name)
+        plugin = plugin_of(section)
         if hasattr(plugin, "survey"):
             out = scratch / f"{position}-{section.name}"
             tasks = [SurveyTask(tuple(sections[: position + 1]), dict(surveys), path, read) for path in files]
             splits = [Split(task.path.name.removesuffix(DOCUMENTS_FILE), task, task.path.stat().st_size)
                       for task in tasks]  # fmt: skip
-            workers.map(survey_split, splits, out, label=f"clean: {section.name}")
-            plugin.merge(section, committed_files(out, f".{SURVEY}"), out / MERGED)
+            workers.map(survey_split, splits, out, label=f"first pass: {section.name}")
+            surveyed = committed_files(out, f".{SURVEY}")
+            if hasattr(plugin, "merge_on"):
+                plugin.merge_on(section, surveyed, out / MERGED, workers)
+            else:
+                plugin.merge(section, surveyed, out / MERGED)
             surveys[position] = out / MERGED
     return surveys
 
@@ -52,7 +66,7 @@ def take_here(sections: Sequence[PluginConfig], documents: Sequence[Document], s
     """The same over a few documents, in this process."""
     surveys: dict[int, Path] = {}
     for position, section in enumerate(sections):
-        plugin = load(PACKAGE, section.name)
+        plugin = plugin_of(section)
         if hasattr(plugin, "survey"):
             paths = [scratch / f"{position}-{name}" for name in (SURVEY, MERGED)]
             plugin.survey(section, reaching(documents, build_filters(sections[:position], surveys)), paths[0])
@@ -76,7 +90,7 @@ def survey_split(task: SurveyTask, folder: Path) -> Counts:
     filters = build_filters(before, task.surveys)
     require_as_read(before, task.read)
     documents = reaching(read_documents(task.path), filters)
-    load(PACKAGE, section.name).survey(section, documents, folder / SURVEY)
+    plugin_of(section).survey(section, documents, folder / SURVEY)
     return {}
 
 
@@ -91,7 +105,7 @@ def inputs(sections: Sequence[PluginConfig]) -> dict[str, str]:
     """Files that filters read, and their hashes."""
     found: dict[str, str] = {}
     for section in sections:
-        plugin = load(PACKAGE, section.name)
+        plugin = plugin_of(section)
         if hasattr(plugin, "inputs"):
             found |= plugin.inputs(section)
     return found

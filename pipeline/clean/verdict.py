@@ -8,10 +8,11 @@ None                       keep it as it is
 Replace(document, edit)    keep this instead; `edit` names the rule if the text changed, "" if only facts did
 Drop(reason, detail)       drop it
 
-Two more functions, for those that need them:
+More functions, for those that need them:
     def inputs(config) -> dict[str, str]          files a verdict depends on, and their hashes, for the fingerprint
     def survey(config, documents, path) -> None   a first pass, per split, over the documents that reach the filter
     def merge(config, paths, out) -> None         all splits' surveys into one file; then it is `build(config, out)`
+    def merge_on(config, paths, out, workers)     the same, spread over workers
 """
 
 from collections.abc import Callable, Sequence

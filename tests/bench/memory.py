@@ -32,7 +32,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.clean.run import CleanConfig, clean_split
+from pipeline.clean.run import CleanConfig, JudgeTask, judge_split
 from pipeline.clean.survey import PACKAGE as CLEAN
 from pipeline.core.plugins import names, parse
 from pipeline.sources.base import PACKAGE, InputFile, Range, SourceConfig
@@ -175,7 +175,8 @@ def clean(folder: Path) -> None:
     for name in filters():
         config = CleanConfig.model_validate({"filters": [name]})
         (folder / name).mkdir()
-        clean_split((config, folder / "documents.parquet", {}, {}), folder / name)
+        task = JudgeTask("clean", tuple(config.filters), folder / "documents.parquet", {}, {})
+        judge_split(task, folder / name)
 
 
 def main(source: str, path: str, *then: str) -> None:

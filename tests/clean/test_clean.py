@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.clean.run import CleanConfig, build, clean_split, judge, run
+from pipeline.clean.run import CleanConfig, JudgeTask, build, judge, judge_split, run
 from pipeline.clean.verdict import Drop, Replace
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import read_manifest
@@ -82,7 +82,7 @@ def folders(sample: Path, workers: Workers, tmp_path_factory: pytest.TempPathFac
 
 def test_splits_are_cleaned_to_the_same_bytes_again(folders: dict[str, Path], tmp_path: Path) -> None:
     path = folders["sources"] / "cc_news-00000.documents.parquet"
-    clean_split((CleanConfig(), path, {}, {}), tmp_path)
+    judge_split(JudgeTask("clean", tuple(CleanConfig().filters), path, {}, {}), tmp_path)
     for name in ("documents.parquet", "ledger.parquet"):
         assert (tmp_path / name).read_bytes() == (folders["clean"] / f"cc_news-00000.{name}").read_bytes()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.clean import blocklist, length, site_lines, symbols
-from pipeline.clean.run import CleanConfig, clean_split, run
+from pipeline.clean.run import CleanConfig, JudgeTask, judge_split, run
 from pipeline.clean.survey import SurveyTask, inputs, survey_split
 from pipeline.clean.verdict import Drop, Replace, Verdict
 from pipeline.core.errors import UserError
@@ -167,7 +167,8 @@ def test_a_list_that_changes_under_the_workers_is_an_error(lists: Path, tmp_path
     read = inputs(config.filters)
     (lists / "hard.txt").write_text("casino\nweir\n")
     survey = SurveyTask((*config.filters, site_lines.Config()), {}, path, read)
-    for work in (partial(clean_split, (config, path, {}, read)), partial(survey_split, survey)):
+    task = JudgeTask("clean", tuple(config.filters), path, {}, read)
+    for work in (partial(judge_split, task), partial(survey_split, survey)):
         with pytest.raises(UserError, match=r"hard\.txt changed while the stage ran; run it again"):
             work(tmp_path)
 
