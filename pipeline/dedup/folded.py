@@ -1,7 +1,8 @@
 """A text as its words alone: case, punctuation and white space are taken away, and it is known where each word stands.
 
-Words are those of the splitter (clean/words.py) once every character outside them, "_" too, is a blank: "Don't", "don’t"
-and "don 't" of a tokenized corpus are all "don", "t". A mark that belongs to no letter, as behind an emoji, is no word.
+Words are those of the splitter (clean/words.py) once every character outside them, "_" too, is a blank: "Don't",
+"don’t" and "don 't" of a tokenized corpus are all "don", "t". A mark that belongs to no letter, as behind an emoji, is
+no word.
 """
 
 from dataclasses import dataclass
@@ -106,14 +107,19 @@ def runs(marked: Array) -> list[tuple[int, int]]:
 
 def cut(text: str, ranges: list[tuple[int, int]]) -> str:
     """Without these ranges of characters; what stood on two lines, or in two paragraphs, does so still."""
-    kept, at = "", 0
+    if not ranges:
+        return text
+    kept: list[str] = []
+    gap, at = "", 0
     for start, end in [*ranges, (len(text), len(text))]:
-        piece = text[at:start]
-        if at:
-            between = kept[len(kept.rstrip()) :] + piece[: len(piece) - len(piece.lstrip())]
-            kept, piece = kept.rstrip(), piece.lstrip()
-            if kept and piece:
-                kept += "\n" * min(2, between.count("\n")) or " "
-        kept += piece
-        at = end
-    return kept if ranges else text
+        piece, at = text[at:start], end
+        solid = piece.strip()
+        if not solid:
+            gap += piece
+            continue
+        gap += piece[: piece.index(solid)]
+        if kept:
+            kept.append("\n" * min(2, gap.count("\n")) or " ")
+        kept.append(solid)
+        gap = piece[len(piece.rstrip()) :]
+    return "".join(kept)
