@@ -148,8 +148,8 @@ class Index:
 
     @staticmethod
     def of(config: Config) -> "Index":
-        """Made once in a process."""
-        return _index(config.sets, config.ngram, config.min_words)
+        """Made once in a process, unless the files change."""
+        return _index(config.sets, config.ngram, config.min_words, tuple(inputs(config).items()))
 
     def find(self, words: Folded) -> Hits:
         starts, lengths, hashes = [], [], []
@@ -178,7 +178,7 @@ class Index:
 
 
 @lru_cache(maxsize=1)
-def _index(sets: tuple[EvaluationSet, ...], ngram: int, min_words: int) -> Index:
+def _index(sets: tuple[EvaluationSet, ...], ngram: int, min_words: int, read: tuple[tuple[str, str], ...]) -> Index:
     return Index(sets, ngram, min_words)
 
 
@@ -189,7 +189,7 @@ def _around(words: Folded, hits: Hits, margin: int) -> list[tuple[int, int]]:
         low = np.searchsorted(words.starts, words.starts[first] - margin)
         high = np.searchsorted(words.ends, words.ends[end - 1] + margin, side="right")
         gone[low:high] = True
-    return [(int(words.starts[first]), int(words.ends[end - 1])) for first, end in runs(gone)]
+    return [words.range(first, end) for first, end in runs(gone)]
 
 
 def _detail(words: Folded, passages: Sequence[Passage]) -> str:

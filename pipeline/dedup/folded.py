@@ -31,6 +31,17 @@ class Folded:
         """The text from word `first` to the word before `end`, as it is written."""
         return self.text[self.starts[first] : self.ends[end - 1]]
 
+    def range(self, first: int, end: int) -> tuple[int, int]:
+        """The same as characters, and with the punctuation that clings to the words: "(", "!", a closing quote."""
+        start, stop = int(self.starts[first]), int(self.ends[end - 1])
+        lowest = int(self.ends[first - 1]) if first else 0
+        highest = int(self.starts[end]) if end < len(self) else len(self.text)
+        while start > lowest and not self.text[start - 1].isspace():
+            start -= 1
+        while stop < highest and not self.text[stop].isspace():
+            stop += 1
+        return start, stop
+
 
 def _lower_codes() -> Array:
     """uint32 [0x110000]: of every character its lower case, where that is one character."""

@@ -18,7 +18,9 @@ from pipeline.clean.run import run_filters
 from pipeline.core.config import Config
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import decontaminate, lines, substrings
+from pipeline.dedup.decontaminate import Config as DecontaminateConfig
+from pipeline.dedup.lines import Config as LinesConfig
+from pipeline.dedup.substrings import Config as SubstringsConfig
 
 STAGE = "passages"
 VERSION = 1
@@ -27,11 +29,11 @@ VERSION = 1
 class PassagesConfig(Config):
     """What is cut out of documents, or drops them, since it stands elsewhere too."""
 
-    decontaminate: decontaminate.Config | None = None
+    decontaminate: DecontaminateConfig | None = None
     """Documents that hold items of evaluation sets."""
-    lines: lines.Config | None = None
+    lines: LinesConfig | None = None
     """Lines or paragraphs that many documents have."""
-    substrings: substrings.Config | None = None
+    substrings: SubstringsConfig | None = None
     """Words in a row that stand in the corpus twice."""
 
     @property

@@ -75,7 +75,7 @@ def build(config: Config, merged: Path) -> Filter:
         detail = _detail(words, ranges, int(repeated.sum()))
         if config.action == "drop":
             return Drop("repeated_passage", detail)
-        text = cut(document.text, [(int(words.starts[first]), int(words.ends[end - 1])) for first, end in ranges])
+        text = cut(document.text, [words.range(first, end) for first, end in ranges])
         return Replace(replace(document, text=text), "repeated_passages", detail)
 
     return judge

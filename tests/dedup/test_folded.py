@@ -69,3 +69,11 @@ def test_a_cut_leaves_lines_and_paragraphs_apart() -> None:
     assert cut(text, []) == text
     assert cut("a b c d e", [(0, 1), (4, 5), (8, 9)]) == "b d"
     assert runs(np.array([1, 1, 0, 1], dtype=bool)) == [(0, 2), (3, 4)]
+
+
+def test_punctuation_goes_with_the_words_it_clings_to() -> None:
+    text = 'He said: "Open (the sluice)!" and—went home.'
+    words = fold(text)
+    for first, end, taken in ((2, 5, '"Open (the sluice)!"'), (5, 6, "and—"), (6, 7, "—went"), (7, 8, "home.")):
+        start, stop = words.range(first, end)
+        assert text[start:stop] == taken
