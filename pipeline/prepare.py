@@ -21,6 +21,7 @@ from rich.table import Table
 
 from pipeline.clean.run import CleanConfig
 from pipeline.clean.run import run as clean
+from pipeline.clean.survey import inputs
 from pipeline.core.config import Config
 from pipeline.core.errors import UserError
 from pipeline.core.files import LOCK, checksum, exclusive, write_json
@@ -94,6 +95,7 @@ class Summary(BaseModel, frozen=True):
 def prepare(config: PrepareConfig, out: Path) -> Summary:
     """All stages, done. Raises UserError for bad input, SplitsFailed for our bugs."""
     _refuse_others(out)
+    inputs(config.passages.filters)  # a set that is not there is said now, not after the stages before
     with exclusive(out):
         return _prepare(config, out)
 

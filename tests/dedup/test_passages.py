@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.config import load
 from pipeline.core.ledger import Ledger
-from pipeline.core.manifest import read_manifest
+from pipeline.core.manifest import read_manifest, stage_folders
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
@@ -16,6 +16,7 @@ from pipeline.dedup import passages
 from pipeline.dedup.passages import PassagesConfig
 from pipeline.report.document import life
 from tests.dedup.documents import docstrings, documents, write_stage
+from tests.processes import penstock
 
 ITEM = "When the keeper of the weir opens the upper sluice at dawn, which of the fields is flooded first?"
 NOTICE = "This story was produced by the agency and may not be published elsewhere."
@@ -84,6 +85,36 @@ def test_an_edited_set_is_another_stage(config: PassagesConfig, workers: Workers
     second = passages.run(config, before, tmp_path, workers)
     assert second != first
     assert ITEM in left(second)["7"]
+
+
+@pytest.mark.slow
+def test_the_command_runs_the_stage_and_explains_it(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    rows = [{"id": f"text-{number}", "text": text} for number, text in enumerate(docstrings(400))]
+    rows[5]["text"] += f"\n\n{ITEM.upper()}"
+    (raw / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "a.yaml").write_text(
+        f"input: {raw}\nsources: [{{name: jsonl, paths: [a.jsonl], id_field: id}}]\nclean: {{filters: [unicode]}}\n"
+        f"passages: {{substrings: {{}}, decontaminate: {{action: drop, sets: [{tmp_path}/quiz.jsonl]}}}}\n"
+        "tokenizer: {vocab_size: 400}\nshards: {validation_fraction: 0.2, test_fraction: 0.2}\nnum_workers: 2\n"
+    )
+    command = ("prepare", "--config", tmp_path / "a.yaml", "--out", tmp_path / "out")
+    refused = penstock(*command)
+    assert refused.returncode == 2
+    assert "no evaluation set at" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "quiz.jsonl").write_text(json.dumps({"ask": ITEM}))
+    done = penstock(*command)
+    assert done.returncode == 0, done.stderr
+    stages = stage_folders(tmp_path / "out")
+    assert list(stages) == ["sources", "clean", "dedup", "passages", "tokenizer", "shards"]
+    (flow,) = Ledger.of(tmp_path / "out").flows()
+    assert flow.dropped()["contaminated"] == 1
+    told = penstock("explain", "doc", "text-5", "--data", tmp_path / "out").stdout
+    assert "contaminated" in told
+    assert '"file": "quiz.jsonl", "item": "1", "field": "ask", "words": 19' in told
+    assert ITEM.upper()[:-1] in told
 
 
 def test_sections_are_parsed_from_yaml(tmp_path: Path) -> None:
