@@ -23,7 +23,7 @@ from pipeline.core.shard_map import Counts, Split, Workers
 
 ROW = np.dtype([("hash", "<u8"), ("owner", "<u8"), ("documents", "<u4")])
 RUN_ROWS = 1 << 22
-RANGE_ROWS = 1 << 23
+RANGE_ROWS = 1 << 22
 ROWS = ".rows"
 
 
