@@ -12,6 +12,7 @@ the workers play a part. In memory: a run and a range; the table is mapped. On d
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,9 @@ def merge(paths: Sequence[Path], min_documents: int, out: Path, workers: Workers
     workers.map(merge_range, splits, folder, label="first pass: merge")
     temporary = out.with_suffix(".tmp")
     with open(temporary, "wb") as file:
-        for split in splits:
-            np.fromfile(folder / f"{split.id}{ROWS}", dtype=ROW).tofile(file)
+        for column in ("hash", "owner"):  # one after the other: a search in a column of rows would copy it
+            for split in splits:
+                np.fromfile(folder / f"{split.id}{ROWS}", dtype=ROW)[column].tofile(file)
     os.replace(temporary, out)
 
 
@@ -115,20 +117,21 @@ def _runs(path: Path) -> list[Array]:
 
 
 def _place(rows: Array, hash: int) -> int:
-    return len(rows) if hash == 2**64 else int(np.searchsorted(rows["hash"], np.uint64(hash)))
+    return bisect_left(rows, hash, key=lambda row: int(row["hash"]))
 
 
 class Table:
     """What the merge kept."""
 
     def __init__(self, path: Path) -> None:
-        self._rows = np.memmap(path, dtype=ROW, mode="r") if path.stat().st_size else np.empty(0, ROW)
+        columns = np.memmap(path, dtype="<u8", mode="r") if path.stat().st_size else np.empty(0, dtype="<u8")
+        self._hashes, self._owners = np.split(columns, 2)
 
     def find(self, hashes: Array) -> tuple[Array, Array]:
         """Of each hash: whether it is in the table (bool), and the first document that has it (uint64; 0 if not)."""
         found, owners = np.zeros(len(hashes), dtype=bool), np.zeros(len(hashes), dtype=np.uint64)
-        if len(self._rows):
-            at = np.minimum(np.searchsorted(self._rows["hash"], hashes), len(self._rows) - 1)
-            found[:] = self._rows["hash"][at] == hashes
-            owners[found] = self._rows["owner"][at[found]]
+        if len(self._hashes):
+            at = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+            found[:] = self._hashes[at] == hashes
+            owners[found] = self._owners[at[found]]
         return found, owners
