@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def left(folder: Path) -> dict[str, str]:
 
 def test_passages_go_and_the_ledger_says_so(config: PassagesConfig, workers: Workers, tmp_path: Path) -> None:
     rows = corpus()
+    rows[7] = replace(rows[7], meta={"edits": "pii"})  # of the stage clean
     before = write_stage(tmp_path, {"web-00000": rows[:25], "web-00001": rows[25:]}, "dedup")
     after = passages.run(config, before, tmp_path, workers)
     texts, ledger = left(after), Ledger({"dedup": before, "passages": after})
@@ -61,6 +63,8 @@ def test_passages_go_and_the_ledger_says_so(config: PassagesConfig, workers: Wor
                      for row in rows}  # fmt: skip
     reasons = {"0": "repeated_lines", "1": "repeated_lines", "2": "repeated_lines", "7": "decontaminated"}
     assert {key: entry.reason for key, entry in verdicts.items()} == reasons | {later: "repeated_passages"}
+    (row,) = (row for path in after.glob("*.documents.parquet") for row in read_documents(path) if row.key == "7")
+    assert row.meta["edits"] == "pii+decontaminated"
     step = life(ledger, verdicts["7"].doc_id).steps[-1]
     assert json.loads(step.detail)["longest"][0]["item"] == "1"
     assert any(line.startswith("-") and ITEM in line for line in step.diff)
