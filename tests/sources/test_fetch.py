@@ -372,7 +372,7 @@ def test_two_at_once_into_one_folder(server: Server, tmp_path: Path) -> None:
         wait_for(lambda: part.exists() and part.stat().st_size > 100_000, 30, "half of the file")
         second = penstock(*arguments)
         assert (second.returncode, second.stderr) == (
-            2, f"penstock: another process is at work in {out}; wait for it, or name another --out\n"
+            2, f"penstock: another process is at work in {out}; wait for it, or name another folder\n"
         )  # fmt: skip
         assert server.log == [], "it asked for nothing"
         server.gate.set()
