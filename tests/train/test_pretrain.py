@@ -329,7 +329,7 @@ def test_a_second_run_in_the_same_folder_is_refused_within_seconds(config: Path,
         done = launch(config, out)
         assert time.monotonic() - start < 30  # not the minute that a rank gets to write its checkpoint
     assert (done.returncode, done.stderr) == (
-        2, f"penstock: another process is at work in {out}; wait for it, or name another --out\n"
+        2, f"penstock: another process is at work in {out}; wait for it, or name another folder\n"
     )  # fmt: skip
 
 
