@@ -6,6 +6,7 @@
 #
 # The same command again goes on from what is committed, on any number of nodes. All of them must see OUT and the input.
 # Exit codes: 0 done; 2 your mistake; 75 stopped on purpose; 76 the head or all nodes were lost; 1 our bug.
+#SBATCH --no-kill
 set -euo pipefail
 # Slurm runs a copy of this script: the checkout is where the original lies.
 here="$(dirname "${BASH_SOURCE[0]}")"
@@ -56,8 +57,7 @@ for ((tries = 0; tries < 600; tries++)); do # until the head listens
   sleep 0.1
 done
 if ((SLURM_NNODES > 1)); then
-  srun --overlap --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$head" \
-    --cpus-per-task="${SLURM_CPUS_ON_NODE:-1}" --mem=0 \
+  srun --overlap --no-kill --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$head" \
     bash -c 'trap : TERM; "$@"; rm -rf "/tmp/penstock-$SLURM_JOB_ID"' - "$RAY" start --address="$address" "${start[@]}" >&2 &
   pids+=("$!")
 fi

@@ -1,0 +1,79 @@
+"""launch/prepare.sh on a real Slurm: two nodes, one of them lost on the way."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.ledger import Ledger
+from tests.processes import ROOT, penstock, wait_for
+from tests.slurm.cluster import SlurmCluster
+from tests.test_prepare import tree
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    with SlurmCluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def raw(cluster: SlurmCluster) -> Path:
+    folder = cluster.folder / "in"
+    assert penstock("sample", folder).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(cluster: SlurmCluster, raw: Path) -> Path:
+    """Prepared without Slurm."""
+    out = cluster.folder / "alone"
+    done = subprocess.run(["launch/prepare.sh", *arguments(raw, out)], cwd=ROOT, capture_output=True, text=True,
+                          timeout=300, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def arguments(raw: Path, out: Path) -> list[str]:
+    return ["configs/data/sample.yaml", "--out", str(out), "--set", f"input={raw}"]
+
+
+def submit(cluster: SlurmCluster, raw: Path, out: Path) -> int:
+    shape = ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={out}.log", "--open-mode=append"]
+    return cluster.submit(*shape, ROOT / "launch/prepare.sh", *arguments(raw, out))
+
+
+def events(out: Path) -> list[dict]:
+    return [json.loads(line) for file in sorted((out / "events").glob("*.jsonl")) for line in file.open()]
+
+
+def test_both_nodes_work_and_the_bytes_are_those_of_one_machine(cluster: SlurmCluster, raw: Path, alone: Path) -> None:
+    out = cluster.folder / "both"
+    job = submit(cluster, raw, out)
+    assert cluster.wait(job, 300) == "COMPLETED", Path(f"{out}.log").read_text()
+    assert len({event["node"] for event in events(out) if event["event"] == "committed"}) == 2
+    assert tree(out) == tree(alone)
+    assert "ray::" not in cluster.run("ps", "-e", "-o", "args")
+
+
+def test_a_node_that_loses_its_power_costs_its_splits_only(cluster: SlurmCluster, raw: Path, alone: Path) -> None:
+    out = cluster.folder / "lost"
+    job = submit(cluster, raw, out)
+    wait_for(lambda: any(out.glob("clean-*/.attempt-*")), 120, "an attempt in clean")
+    head = cluster.run("squeue", "-h", f"--jobs={job}", "--format=%B").strip()
+    nodes = cluster.run("scontrol", "show", "hostnames", cluster.run("squeue", "-h", f"--jobs={job}", "--format=%N"))
+    (other,) = {name.strip() for name in nodes.split()} - {head}
+    cluster.cut_power(int(other.removeprefix("node")))
+    lost = time.time()
+    try:
+        assert cluster.wait(job, 300) == "COMPLETED", Path(f"{out}.log").read_text()
+    finally:
+        cluster.power_on(int(other.removeprefix("node")))
+    assert tree(out) == tree(alone)
+    assert len(Ledger.of(out).fates()) == len(Ledger.of(alone).fates())
+    assert all(event["node"] in (head, "") for event in events(out) if event["time"] > lost + 15)
