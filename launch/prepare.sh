@@ -58,6 +58,7 @@ for ((tries = 0; tries < 600; tries++)); do # until the head listens
 done
 if ((SLURM_NNODES > 1)); then
   srun --overlap --no-kill --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$head" \
+    --cpus-per-task="${SLURM_CPUS_ON_NODE:-1}" --mem=0 \
     bash -c 'trap : TERM; "$@"; rm -rf "/tmp/penstock-$SLURM_JOB_ID"' - "$RAY" start --address="$address" "${start[@]}" >&2 &
   pids+=("$!")
 fi

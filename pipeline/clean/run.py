@@ -28,7 +28,7 @@ from pipeline.core.shard_map import Counts, Split, Workers
 from pipeline.core.tables import DOCUMENTS_FILE, DocumentWriter, read_documents
 
 STAGE = "clean"
-VERSION = 3
+VERSION = 4
 # repair first, then what needs no quality to judge, edits before the rules that count words, masking last
 DEFAULT_FILTERS = ("unicode", "language", "boilerplate", "quality", "repetition", "pii")
 
