@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from pipeline.core.kernels import kernel
 MAGIC, VERSION, SUPERVISED = 793712314, 12, 3
 HIERARCHICAL, SOFTMAX = 1, 3
 LABEL = b"__label__"
+SEEN_WORDS = 16384  # a power of two
 END_OF_LINE = b"</s>"  # the word that fastText appends to every line
 
 
@@ -50,6 +51,7 @@ class FastText:
     """float32 [labels, dim], or [labels - 1, dim] of the inner nodes of the tree."""
     children: Array
     """int32 [labels - 1, 2]: a label, or len(labels) plus an inner node; [0, 2] where there is no tree."""
+    seen: "_Seen"
 
     @classmethod
     def load(cls, path: Path) -> "FastText":
@@ -85,13 +87,13 @@ class FastText:
         if loss == HIERARCHICAL:
             outputs, children = outputs[: len(labels) - 1], _huffman([count for _, count in entries[num_words:]])
         return cls(labels, minn, maxn, vectors, _slots(hashes), np.array(hashes, dtype=np.uint64), end_of_line, buckets,
-                   outputs, children)  # fmt: skip
+                   outputs, children, _Seen.none(dim))  # fmt: skip
 
     def predict(self, line: str) -> tuple[str, float]:
         """The most likely label and its probability."""
         data = np.frombuffer(line.encode("utf-8", "surrogatepass"), dtype=np.uint8)
         hidden = _hidden(data, self.slots, self.hashes, self.end_of_line, self.buckets, self.vectors, self.minn,
-                         self.maxn)  # fmt: skip
+                         self.maxn, self.seen)  # fmt: skip
         if len(self.children):
             label, probability = _best(hidden, self.outputs, self.children)
         else:
@@ -99,6 +101,23 @@ class FastText:
             label = int(scores.argmax())
             probability = 1 / float(np.exp(scores - scores[label]).sum())
         return self.labels[label], min(1.0, probability)
+
+
+class _Seen(NamedTuple):
+    """Sums of words met before, in the slots that their hashes name: most words of a text are the same few thousand.
+    What a slot holds depends on the word alone, so nothing depends on the texts before."""
+
+    hashes: Array
+    """uint64 [SEEN_WORDS]."""
+    counts: Array
+    """int32 [SEEN_WORDS]: how many rows are in the sum; -1 of an empty slot."""
+    sums: Array
+    """float32 [SEEN_WORDS, dim]."""
+
+    @classmethod
+    def none(cls, dim: int) -> "_Seen":
+        counts = np.full(SEEN_WORDS, -1, dtype=np.int32)
+        return cls(np.zeros(SEEN_WORDS, dtype=np.uint64), counts, np.zeros((SEEN_WORDS, dim), dtype=np.float32))
 
 
 class _Reader:
@@ -188,38 +207,37 @@ def _is_space(byte):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _hidden(data, slots, hashes, end_of_line, buckets, vectors, minn, maxn):  # type: ignore[no-untyped-def]
+def _hidden(data, slots, hashes, end_of_line, buckets, vectors, minn, maxn, seen):  # type: ignore[no-untyped-def]
     """float32 [dim]: the mean of the rows of all words and n-grams, and of the end of the line."""
     hidden = np.zeros(vectors.shape[1], dtype=np.float32)
     num_rows = 0
     if end_of_line >= 0:
         hidden += vectors[end_of_line]
         num_rows += 1
-    word = np.empty(len(data) + 2, dtype=np.uint8)
-    word[0] = 60  # "<"
     at = 0
     while at < len(data):
         if _is_space(data[at]):
             at += 1
             continue
-        size = 1
+        start = at
         while at < len(data) and not _is_space(data[at]):
-            word[size] = data[at]
-            size += 1
             at += 1
-        number = _find(word, size, slots, hashes)
-        if number >= 0:
-            hidden += vectors[number]
-            num_rows += 1
-        word[size] = 62  # ">"
-        num_rows += _add_ngrams(word, size + 1, buckets, vectors, minn, maxn, hidden)
+        hash = _hash(data, start, at)
+        slot = np.int64(hash % np.uint64(len(seen.hashes)))
+        if seen.counts[slot] < 0 or seen.hashes[slot] != hash:
+            seen.sums[slot] = 0
+            seen.counts[slot] = _add_word(data[start:at], _find(hash, slots, hashes), buckets, vectors, minn, maxn,
+                                          seen.sums[slot])  # fmt: skip
+            seen.hashes[slot] = hash
+        for column in range(len(hidden)):
+            hidden[column] += seen.sums[slot, column]
+        num_rows += seen.counts[slot]
     return hidden / np.float32(max(num_rows, 1))
 
 
 @kernel
-def _find(word, size, slots, hashes):  # type: ignore[no-untyped-def]
-    """The id of the word after the "<", or -1."""
-    hash = _hash(word, 1, size)
+def _find(hash, slots, hashes):  # type: ignore[no-untyped-def]
+    """The id of the word, or -1."""
     slot = np.int64(hash % np.uint64(len(slots)))
     while slots[slot] >= 0 and hashes[slots[slot]] != hash:
         slot = (slot + 1) % len(slots)
@@ -227,9 +245,22 @@ def _find(word, size, slots, hashes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add_ngrams(word, size, buckets, vectors, minn, maxn, hidden):  # type: ignore[no-untyped-def]
+def _add_word(text, number, buckets, vectors, minn, maxn, sums):  # type: ignore[no-untyped-def]
+    """Adds the rows of the word, if it is known, and of its n-grams; returns how many there were."""
+    num_rows = 0
+    if number >= 0:
+        sums += vectors[number]
+        num_rows += 1
+    word = np.empty(len(text) + 2, dtype=np.uint8)
+    word[0], word[1:-1], word[-1] = 60, text, 62  # "<", ">"
+    return num_rows + _add_ngrams(word, buckets, vectors, minn, maxn, sums)
+
+
+@kernel
+def _add_ngrams(word, buckets, vectors, minn, maxn, sums):  # type: ignore[no-untyped-def]
     """Adds the rows of the word's n-grams; returns how many there were."""
     num_rows = 0
+    size = len(word)
     for start in range(size):
         if word[start] & 0xC0 == 0x80:
             continue
@@ -248,23 +279,34 @@ def _add_ngrams(word, size, buckets, vectors, minn, maxn, hidden):  # type: igno
                 row = buckets[hash % np.uint32(len(buckets))]
                 if row >= 0:
                     num_rows += 1
-                    for column in range(len(hidden)):
-                        hidden[column] += vectors[row, column]
+                    for column in range(len(sums)):
+                        sums[column] += vectors[row, column]
     return num_rows
 
 
 @kernel
 def _best(hidden, nodes, children):  # type: ignore[no-untyped-def]
-    """(label, probability) of the likeliest leaf; a child has a smaller number than its parent."""
+    """(label, probability) of the likeliest leaf; below a node that is less likely than a leaf nothing is likelier."""
     num_labels = len(nodes) + 1
-    scores = np.zeros(num_labels + len(nodes), dtype=np.float64)
-    for node in range(len(nodes) - 1, -1, -1):
+    waiting = np.empty(num_labels, dtype=np.int64)
+    scores = np.empty(num_labels, dtype=np.float64)
+    waiting[0], scores[0], count = num_labels + len(nodes) - 1, 0.0, 1
+    best, best_score = 0, -np.inf
+    while count:
+        count -= 1
+        node, score = waiting[count], scores[count]
+        if score <= best_score:
+            continue
+        if node < num_labels:
+            best, best_score = node, score
+            continue
         product = 0.0
         for column in range(len(hidden)):
-            product += nodes[node, column] * hidden[column]
+            product += nodes[node - num_labels, column] * hidden[column]
         right = 1 / (1 + np.exp(-product))
-        score = scores[num_labels + node]
-        scores[children[node, 0]] = score + np.log(1 - right + 1e-5)
-        scores[children[node, 1]] = score + np.log(right + 1e-5)
-    best = np.argmax(scores[:num_labels])
-    return best, np.exp(scores[best])
+        below = np.log(1 - right + 1e-5), np.log(right + 1e-5)
+        likelier = int(below[1] > below[0])
+        for side in (1 - likelier, likelier):  # the last is looked at first
+            waiting[count], scores[count] = children[node - num_labels, side], score + below[side]
+            count += 1
+    return best, np.exp(best_score)
