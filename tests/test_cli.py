@@ -105,7 +105,8 @@ def test_out_below_a_file(tmp_path: Path, sample: Path) -> None:
     assert "mine has other files in it (a.txt); name a new folder, or that of a prepare" in said
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a.txt"]
     said = mistake(*prepare(f"input={sample}", out=tmp_path / "file" / "sub"))
-    assert "cannot make the folder" in said and said.endswith("file/sub: Not a directory\n")
+    assert "cannot make the folder" in said
+    assert said.endswith("file/sub: Not a directory\n")
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:

@@ -110,14 +110,15 @@ def _duplicate_lines(data, lines):  # type: ignore[no-untyped-def]
 @kernel
 def _first_excess(firsts, lengths, total, limits):  # type: ignore[no-untyped-def]
     """(n, 0 or 1 for the row of `limits`, share of the characters) of the first limit passed; n is 0 if none is."""
-    ends = np.zeros(len(lengths) + 1, dtype=np.int64)
-    ends[1:] = np.cumsum(lengths)
-    names = firsts.copy()
+    ends = np.zeros(len(lengths) + 1, dtype=np.int32)
+    for number in range(len(lengths)):
+        ends[number + 1] = ends[number] + lengths[number]
+    names = firsts
     counts = np.zeros(len(names), dtype=np.int32)
     for name in names:
         counts[name] += 1
     for n in range(2, min(limits.shape[1] - 1, len(firsts)) + 1):
-        counts = _lengthen(names, counts, firsts, n)
+        names, counts = _lengthen(names, counts, firsts, n)
         for row in range(2):
             if limits[row, n] != np.inf:
                 chars = _repeated_chars(names, ends, n) if row else _top_chars(counts, ends, n)
@@ -128,7 +129,7 @@ def _first_excess(firsts, lengths, total, limits):  # type: ignore[no-untyped-de
 
 @kernel
 def _lengthen(names, counts, firsts, n):  # type: ignore[no-untyped-def]
-    """Turns the names of (n-1)-grams into those of n-grams, in place; returns how often each name occurs."""
+    """From the names of (n-1)-grams, and how often each occurs, to those of n-grams."""
     num_ngrams = len(firsts) - n + 1
     num_open = 0
     for at in range(num_ngrams):
@@ -136,23 +137,23 @@ def _lengthen(names, counts, firsts, n):  # type: ignore[no-untyped-def]
     num_slots = 16
     while num_slots < 2 * num_open:
         num_slots *= 2
-    keys = np.full(num_slots, -1, dtype=np.int64)
-    found = np.empty(num_slots, dtype=np.int32)
-    longer = np.zeros(num_ngrams, dtype=np.int32)
+    slots = np.full(num_slots, -1, dtype=np.int32)  # of n-grams by hash: the first occurrence
+    longer = np.empty(num_ngrams, dtype=np.int32)
+    longer_counts = np.zeros(num_ngrams, dtype=np.int32)
     for at in range(num_ngrams):
-        name = at
+        name = np.int32(at)
         if counts[names[at]] > 1 and counts[names[at + 1]] > 1:
-            key = np.int64(names[at]) << 32 | np.int64(firsts[at + n - 1])
-            hash = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+            start, last = names[at], firsts[at + n - 1]
+            hash = np.uint64(np.int64(start) << 32 | np.int64(last)) * np.uint64(0x9E3779B97F4A7C15)
             slot = np.int64((hash ^ (hash >> np.uint64(32))) & np.uint64(num_slots - 1))
-            while keys[slot] >= 0 and keys[slot] != key:
+            while slots[slot] >= 0 and (names[slots[slot]] != start or firsts[slots[slot] + n - 1] != last):
                 slot = (slot + 1) & (num_slots - 1)
-            if keys[slot] < 0:
-                keys[slot], found[slot] = key, at
-            name = found[slot]
-        names[at] = name
-        longer[name] += 1
-    return longer
+            if slots[slot] < 0:
+                slots[slot] = name
+            name = slots[slot]
+        longer[at] = name
+        longer_counts[name] += 1
+    return longer, longer_counts
 
 
 @kernel

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from pipeline.clean.survey import PACKAGE, Surveys, build_filters, inputs, require_as_read, take
 from pipeline.clean.verdict import Filter, decide
-from pipeline.clean.words import SPLITTER
+from pipeline.clean.words import SPLITTER, split
 from pipeline.core.config import Config
 from pipeline.core.ledger import tally
 from pipeline.core.manifest import SCRATCH, committed_files, run_stage
@@ -106,6 +106,7 @@ def judge_split(task: JudgeTask, folder: Path) -> Counts:
     with DocumentWriter(folder, task.stage) as writer:
         for document in read_documents(task.path):
             judge(document, filters, writer)
+            split.cache_clear()  # else its pieces lie beside the next document
     return writer.counts
 
 

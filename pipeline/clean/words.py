@@ -68,15 +68,28 @@ ABBREVIATIONS = (
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """A text and where its pieces lie. Ranges are int32 [k, 2], in order: first byte, and the byte after the last."""
+    """A text and where its pieces lie, found when they are first asked for. Ranges are int32 [k, 2], in order: first
+    byte, and the byte after the last."""
 
     text: str
     data: Array
     """uint8: the text in UTF-8 (half surrogates as they stand)."""
-    words: Array
-    lines: Array
-    sentences: Array
-    paragraphs: Array
+
+    @cached_property
+    def words(self) -> Array:
+        return _words(self.data, FLAGS)
+
+    @cached_property
+    def lines(self) -> Array:
+        return _lines(self.data)
+
+    @cached_property
+    def sentences(self) -> Array:
+        return _sentences(self.data, FLAGS, ABBREVIATION_CODES)
+
+    @cached_property
+    def paragraphs(self) -> Array:
+        return _paragraphs(self.data, FLAGS)
 
     @cached_property
     def num_chars(self) -> int:
@@ -106,16 +119,15 @@ class Pieces:
 @lru_cache(maxsize=1)
 def split(text: str) -> Pieces:
     """The last text is remembered: filters ask for the same one after the other."""
-    data = _bytes(text)
-    return Pieces(text, data, _words(data, FLAGS), _lines(data), _sentences(data, FLAGS, ABBREVIATION_CODES),
-                  _paragraphs(data, FLAGS))  # fmt: skip
+    return Pieces(text, _bytes(text))
 
 
 def split_by(text: str, words: Iterable[str], sentences: Iterable[str] | None = None) -> Pieces:
     """The same with another splitter's words, and sentences: parts of the text in order; raises ValueError if not."""
-    ours = split(text)
-    found = ours.sentences if sentences is None else locate(text, sentences)
-    return Pieces(text, ours.data, locate(text, words), ours.lines, found, ours.paragraphs)
+    pieces = Pieces(text, _bytes(text))
+    found = {"words": locate(text, words)} | ({} if sentences is None else {"sentences": locate(text, sentences)})
+    vars(pieces).update(found)  # where a cached_property keeps what it found
+    return pieces
 
 
 def locate(text: str, parts: Iterable[str]) -> Array:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.clean.run import CleanConfig, JudgeTask, build, judge, judge_split, run
 from pipeline.clean.verdict import Drop, Replace
+from pipeline.clean.words import split
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import read_manifest
 from pipeline.core.schema import Document
@@ -85,6 +86,12 @@ def test_splits_are_cleaned_to_the_same_bytes_again(folders: dict[str, Path], tm
     judge_split(JudgeTask("clean", tuple(CleanConfig().filters), path, {}, {}), tmp_path)
     for name in ("documents.parquet", "ledger.parquet"):
         assert (tmp_path / name).read_bytes() == (folders["clean"] / f"cc_news-00000.{name}").read_bytes()
+
+
+def test_the_pieces_of_a_text_do_not_lie_beside_the_next_document(folders: dict[str, Path], tmp_path: Path) -> None:
+    path = folders["sources"] / "cc_news-00000.documents.parquet"
+    judge_split(JudgeTask("clean", tuple(CleanConfig().filters), path, {}, {}), tmp_path)
+    assert split.cache_info().currsize == 0
 
 
 def test_what_goes_in_is_counted_out(folders: dict[str, Path]) -> None:
