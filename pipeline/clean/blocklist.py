@@ -11,11 +11,11 @@ A list is a UTF-8 text with one entry a line (empty lines are none), alone or in
 | `url_soft_words`      | the same, but `min_soft_words` different ones are needed |
 | `url_parts`           | anywhere in the URL once "-" and "." are gone |
 
-| reason           | detail    | dropped when |
-|------------------|-----------|--------------|
-| blocklist_words  | the entry | `min_words` different entries of `words` stand in the text |
-| blocklist_domain | the entry | the document's host is in `domains` |
-| blocklist_url    | the entry | the URL holds an entry of `url_words` or `url_parts`, or enough `url_soft_words` |
+| reason           | dropped when |
+|------------------|--------------|
+| blocklist_words  | `min_words` different entries of `words` stand in the text |
+| blocklist_domain | the document's host is in `domains` |
+| blocklist_url    | the URL holds an entry of `url_words` or `url_parts`, or enough `url_soft_words` |
 
 The lists' contents are part of the stage's fingerprint: an edited list is another stage.
 
@@ -76,16 +76,20 @@ def build(config: Config) -> Filter:
     def judge(document: Document) -> Verdict:
         url = document.url.lower()
         if host := next((host for host in _hosts(url) if host in domains), ""):
-            return Drop("blocklist_domain", host)
+            return Drop("blocklist_domain", f"in domains: {host}")
         said = set(_MARKS.split(url))
-        for listed, enough in ((url_words, 1), (soft, config.min_soft_words)):
-            if len(listed & said) >= enough:
-                return Drop("blocklist_url", ", ".join(sorted(listed & said)))
+        if found := url_words & said:
+            return Drop("blocklist_url", f"in url_words: {', '.join(sorted(found))}")
+        if len(found := soft & said) >= config.min_soft_words:
+            entries = ", ".join(sorted(found))
+            return Drop("blocklist_url", f"in url_soft_words: {entries}; min_soft_words {config.min_soft_words}")
         plain = url.translate(_UNMARKED)
         if part := next((part for part in parts if part in plain), ""):
-            return Drop("blocklist_url", part)
-        found = words.found_in(document.text, config.min_words)
-        return Drop("blocklist_words", ", ".join(found)) if len(found) >= config.min_words else None
+            return Drop("blocklist_url", f"in url_parts: {part}")
+        said_words = words.found_in(document.text, config.min_words)
+        if len(said_words) < config.min_words:
+            return None
+        return Drop("blocklist_words", f"in words: {', '.join(said_words)}; min_words {config.min_words}")
 
     return judge
 

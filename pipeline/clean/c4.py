@@ -12,12 +12,12 @@
 | a page goes: a remaining line holds   | "lorem ipsum" or `{`   | the same |
 | a page goes: sentences left           | below 5                | below 3 |
 
-| reason           | detail     | dropped when |
-|------------------|------------|--------------|
-| c4_long          | characters | longer than `max_chars` |
-| c4_lorem_ipsum   | -          | a line that stays says "lorem ipsum", in any case |
-| c4_curly_bracket | -          | a line that stays holds "{" |
-| c4_few_sentences | how many   | fewer than `min_sentences` in the lines that stay |
+| reason           | dropped when |
+|------------------|--------------|
+| c4_long          | longer than `max_chars` |
+| c4_lorem_ipsum   | a line that stays says "lorem ipsum", in any case |
+| c4_curly_bracket | a line that stays holds "{" |
+| c4_few_sentences | fewer than `min_sentences` in the lines that stay |
 
 | edit | when |
 |------|------|
@@ -35,7 +35,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.clean.verdict import Drop, Filter, Replace, Verdict
+from pipeline.clean.verdict import Drop, Filter, Replace, Verdict, above, below
 from pipeline.clean.words import split
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
@@ -101,7 +101,7 @@ def check(text: str, config: Config, num_sentences: Callable[[str], int] = count
     """The lines that stay, or why the page goes."""
     reading = _reading(config)
     if reading.max_chars is not None and len(text) > reading.max_chars:
-        return Drop("c4_long", str(len(text)))
+        return above("c4_long", len(text), "characters", max_chars=reading.max_chars)
     kept = []
     for raw in text.split("\n"):
         line = _without_faults(raw.strip(), reading, config.terminal_punctuation)
@@ -109,16 +109,18 @@ def check(text: str, config: Config, num_sentences: Callable[[str], int] = count
             continue
         said = line.lower()
         if "lorem ipsum" in said:
-            return Drop("c4_lorem_ipsum")
+            return Drop("c4_lorem_ipsum", 'a line that stays says "lorem ipsum"')
         if "javascript" in said:
             continue
         if "{" in line:
-            return Drop("c4_curly_bracket")
+            return Drop("c4_curly_bracket", 'a line that stays holds "{"')
         if not any(policy in said for policy in POLICIES):
             kept.append(line)
     left = "\n".join(kept).strip()
     number = num_sentences(left)
-    return Drop("c4_few_sentences", str(number)) if number < reading.min_sentences else left
+    if number < reading.min_sentences:
+        return below("c4_few_sentences", number, "sentences", min_sentences=reading.min_sentences)
+    return left
 
 
 def _without_faults(line: str, reading: Reading, terminal_punctuation: bool) -> str | None:

@@ -2,12 +2,12 @@
 
 The decisions equal datatrove's `FineWebQualityFilter` when that is given our splitter (a test runs both).
 
-| reason                 | detail              | dropped when |
-|------------------------|---------------------|--------------|
-| fineweb_terminal_lines | share of lines      | fewer than `min_terminal_lines` end in a mark that ends sentences |
-| fineweb_short_lines    | share of lines      | more than `max_short_lines` have `short_line_chars` or less |
-| fineweb_dup_line_chars | share of characters | more than `max_dup_line_chars` are in lines that occurred before |
-| fineweb_newlines       | newlines per word   | more than `max_newlines_per_word`: a list, not a text |
+| reason                 | dropped when |
+|------------------------|--------------|
+| fineweb_terminal_lines | fewer than `min_terminal_lines` of the lines end in a mark that ends sentences |
+| fineweb_short_lines    | more than `max_short_lines` of the lines have `short_line_chars` or less |
+| fineweb_dup_line_chars | more than `max_dup_line_chars` of the characters are in lines that occurred before |
+| fineweb_newlines       | more than `max_newlines_per_word` newlines per word: a list, not a text |
 
 Lines that are empty or white space count nowhere but as newlines. FineWeb-2 works without the rule of short lines
 (`max_short_lines: 1`) and with `max_dup_line_chars: 0.1`.
@@ -16,7 +16,7 @@ Lines that are empty or white space count nowhere but as newlines. FineWeb-2 wor
 from pydantic import Field
 
 from pipeline.clean.characters import FLAGS, TERMINAL, decode
-from pipeline.clean.verdict import Drop, Filter, Verdict
+from pipeline.clean.verdict import Drop, Filter, Verdict, above, below
 from pipeline.clean.words import Pieces, first_equals, num_chars, split, stripped
 from pipeline.core.kernels import kernel
 from pipeline.core.plugins import PluginConfig
@@ -53,16 +53,22 @@ def check(pieces: Pieces, config: Config) -> Drop | None:
         data, lines, num_chars(data, lines), first_equals(data, lines), config.short_line_chars, FLAGS
     )
     num_lines = max(1, num_lines)
-    if terminal / num_lines < config.min_terminal_lines:
-        return Drop("fineweb_terminal_lines", f"{terminal / num_lines:.3f}")
+    share = terminal / num_lines
+    if share < config.min_terminal_lines:
+        what = "of the lines end a sentence"
+        return below("fineweb_terminal_lines", share, what, min_terminal_lines=config.min_terminal_lines)
     if short / num_lines > config.max_short_lines:
-        return Drop("fineweb_short_lines", f"{short / num_lines:.3f}")
+        what = f"of the lines have {config.short_line_chars} characters or less"
+        return above("fineweb_short_lines", short / num_lines, what, max_short_lines=config.max_short_lines)
     num_newlines = len(lines) - 1
     share = dup_chars / max(1, len(pieces.text) - num_newlines)
     if share > config.max_dup_line_chars:
-        return Drop("fineweb_dup_line_chars", f"{share:.3f}")
-    if num_newlines / max(1, len(pieces.words)) > config.max_newlines_per_word:
-        return Drop("fineweb_newlines", f"{num_newlines / max(1, len(pieces.words)):.3f}")
+        what = "of the characters are in repeated lines"
+        return above("fineweb_dup_line_chars", share, what, max_dup_line_chars=config.max_dup_line_chars)
+    newlines = num_newlines / max(1, len(pieces.words))
+    if newlines > config.max_newlines_per_word:
+        what = "newlines a word"
+        return above("fineweb_newlines", newlines, what, max_newlines_per_word=config.max_newlines_per_word)
     return None
 
 

@@ -5,9 +5,9 @@ witnesses. On 675 news pages the verdicts on 1000 characters differ from those o
 capitals is shown in lower case, which the model knows. Threshold 0.65: FineWeb (datatrove `examples/fineweb.py`) and
 RefinedWeb (arXiv 2306.01116).
 
-| reason   | detail    | when |
-|----------|-----------|------|
-| language | "de 0.98" | the best language is not in `keep`, or its score is below `min_score` |
+| reason   | dropped when |
+|----------|--------------|
+| language | the best language is not in `keep`, or its score is below `min_score` |
 
 Another fastText classifier, GlotLID's `model.bin` for one, is named by `model`. `keep`, the ledger and the document
 then have its labels as they are, without "__label__": `keep: [eng_Latn, deu_Latn]`. The contents of its file are part
@@ -26,7 +26,7 @@ from typing import Protocol
 from pydantic import Field
 
 from pipeline.clean.fasttext import FastText
-from pipeline.clean.verdict import Drop, Filter, Replace, Verdict
+from pipeline.clean.verdict import Drop, Filter, Replace, Verdict, below
 from pipeline.core.errors import UserError
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
@@ -84,12 +84,19 @@ def build(config: Config) -> Filter:
 
     def identify(document: Document) -> Verdict:
         language, score = identifier.predict(sample(document.text, config.max_chars))
-        detail = f"{language} {score:.2f}"
-        if score < config.min_score or (kept and language not in kept):
-            return Drop("language", detail)
-        return Replace(replace(document, language=language), detail=detail)
+        if kept and language not in kept:
+            return Drop("language", f"{language} {score:.2f}, not in keep: {_listed(config.keep)}")
+        if score < config.min_score:
+            return below("language", score, f"for {language}", min_score=config.min_score)
+        return Replace(replace(document, language=language), detail=f"{language} {score:.2f}")
 
     return identify
+
+
+def _listed(labels: Sequence[str], most: int = 5) -> str:
+    """ "de, en", or the first ones and how many more there are."""
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return ", ".join(labels[:most]) + more
 
 
 def _state(model: str) -> tuple[str, int, int]:

@@ -17,12 +17,14 @@ from pipeline.core.manual import reasons, settings_table
 from pipeline.core.plugins import load, names
 
 PAGE = Path(__file__).parents[2] / "docs" / "filters.md"
+DROPS = ("Drop", "below", "above")
 INTRODUCTION = f"""
 Written by `python -m pipeline.clean.page` from the code; edit the docstrings there, not this page.
 
 `penstock prepare` sends every document through the filters of `clean.filters`, in their order. A filter keeps a
-document, edits it, or drops it for a reason; each verdict is a row of the ledger. An edit is seen by the filters after
-it, a drop ends the document's way. Without a config the filters are
+document, edits it, or drops it for a reason; each verdict is a row of the ledger. The detail of a drop is a number and
+the threshold that it missed: "7 words, fewer than min_words 50". An edit is seen by the filters after it, a drop ends
+the document's way. Without a config the filters are
 {", ".join(f"`{name}`" for name in DEFAULT_FILTERS)}.
 
 ```yaml
@@ -65,9 +67,9 @@ def recipe_section(name: str) -> Iterator[str]:
 
 
 def reasons_in(source: str) -> Iterator[str]:
-    """What a module's code passes to `Drop`; of an f-string the part before its first value."""
+    """What a module's code passes to `Drop`, `below` and `above`; of an f-string the part before its first value."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Drop":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in DROPS:
             reason = node.args[0]
             if isinstance(reason, ast.JoinedStr):
                 reason = reason.values[0]

@@ -3,16 +3,16 @@
 The decisions equal datatrove's `GopherQualityFilter` when both are given the same words, ours or spaCy's; with
 `marks_are_words`, each with its own, in 98 of 100 English pages (tests run all three).
 
-| reason             | detail           | dropped when |
-|--------------------|------------------|--------------|
-| gopher_short       | number of words  | fewer than `min_words` words that are not punctuation |
-| gopher_long        | number of words  | more than `max_words` of them |
-| gopher_word_length | mean length      | below `min_word_length` or above `max_word_length` characters |
-| gopher_symbols     | symbols per word | more than `max_symbols` "#" or ellipses per word |
-| gopher_bullets     | share of lines   | more than `max_bullet_lines` of the lines begin with "-" or "•" |
-| gopher_ellipsis    | share of lines   | more than `max_ellipsis_lines` of the lines end in an ellipsis |
-| gopher_alpha       | share of words   | fewer than `min_alpha_words` of the words hold a letter |
-| gopher_stop_words  | how many         | fewer than `min_stop_words` different STOP_WORDS occur, in lower case |
+| reason             | dropped when |
+|--------------------|--------------|
+| gopher_short       | fewer than `min_words` words that are not punctuation |
+| gopher_long        | more than `max_words` of them |
+| gopher_word_length | their mean length is below `min_word_length` or above `max_word_length` characters |
+| gopher_symbols     | more than `max_symbols` "#" or ellipses per word |
+| gopher_bullets     | more than `max_bullet_lines` of the lines begin with "-" or "•" |
+| gopher_ellipsis    | more than `max_ellipsis_lines` of the lines end in an ellipsis |
+| gopher_alpha       | fewer than `min_alpha_words` of the words hold a letter |
+| gopher_stop_words  | fewer than `min_stop_words` different STOP_WORDS occur, in lower case |
 
 Books are longer than web pages: raise `max_words` for them (null: no limit).
 """
@@ -21,12 +21,13 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.clean.characters import ALPHA, FLAGS, JOINER, LETTER, OTHER, SPACE, TERMINALS, Array, decode
-from pipeline.clean.verdict import Drop, Filter, Verdict
+from pipeline.clean.verdict import Drop, Filter, Verdict, above, below
 from pipeline.clean.words import ABBREVIATION_CODES, Pieces, hash_word, is_abbreviation, split, stripped
 from pipeline.core.kernels import kernel
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 
+_A_WORD = "characters a word"
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 # datatrove's set, so that the decisions are the same
 PUNCTUATION = (
@@ -85,31 +86,40 @@ def check(pieces: Pieces, config: Config) -> Drop | None:
     num_solid, num_chars, num_alpha, num_stop_words = _count_words(
         pieces.data, pieces.words, pieces.lengths, pieces.hashes, FLAGS, _PUNCTUATION, _STOP_WORDS
     )
-    if num_solid < max(1, config.min_words):
-        return Drop("gopher_short", str(num_solid))
+    if not num_solid:
+        return Drop("gopher_short", "no words")
+    if num_solid < config.min_words:
+        return below("gopher_short", num_solid, "words", min_words=config.min_words)
     if config.max_words is not None and num_solid > config.max_words:
-        return Drop("gopher_long", str(num_solid))
+        return above("gopher_long", num_solid, "words", max_words=config.max_words)
     mean = num_chars / num_solid
-    if not config.min_word_length <= mean <= config.max_word_length:
-        return Drop("gopher_word_length", f"{mean:.2f}")
+    if mean < config.min_word_length:
+        return below("gopher_word_length", mean, _A_WORD, min_word_length=config.min_word_length)
+    if mean > config.max_word_length:
+        return above("gopher_word_length", mean, _A_WORD, max_word_length=config.max_word_length)
     text = pieces.text
     num_words = len(pieces.words)
     if config.marks_are_words:
         more_words, more_alpha = _count_parts(pieces.data, pieces.words, FLAGS, ABBREVIATION_CODES)
         num_words, num_alpha = num_words + more_words, num_alpha + more_alpha
-    symbols = max(text.count("#"), text.count("...") + text.count("…")) / num_words
+    hashes, dots = text.count("#"), text.count("...") + text.count("…")
+    symbols = max(hashes, dots) / num_words
     if symbols > config.max_symbols:
-        return Drop("gopher_symbols", f"{symbols:.3f}")
+        what = '"#" a word' if hashes >= dots else "ellipses a word"
+        return above("gopher_symbols", symbols, what, max_symbols=config.max_symbols)
     num_lines = len(pieces.lines) - text.endswith("\n")
     bullets, ellipses = (count / num_lines for count in _count_lines(pieces.data, pieces.lines, FLAGS))
     if bullets > config.max_bullet_lines:
-        return Drop("gopher_bullets", f"{bullets:.3f}")
+        what = "of the lines begin with a bullet"
+        return above("gopher_bullets", bullets, what, max_bullet_lines=config.max_bullet_lines)
     if ellipses > config.max_ellipsis_lines:
-        return Drop("gopher_ellipsis", f"{ellipses:.3f}")
+        what = "of the lines end in an ellipsis"
+        return above("gopher_ellipsis", ellipses, what, max_ellipsis_lines=config.max_ellipsis_lines)
     if num_alpha / num_words < config.min_alpha_words:
-        return Drop("gopher_alpha", f"{num_alpha / num_words:.3f}")
+        share = num_alpha / num_words
+        return below("gopher_alpha", share, "of the words hold a letter", min_alpha_words=config.min_alpha_words)
     if num_stop_words < config.min_stop_words:
-        return Drop("gopher_stop_words", str(num_stop_words))
+        return below("gopher_stop_words", num_stop_words, "different stop words", min_stop_words=config.min_stop_words)
     return None
 
 

@@ -11,9 +11,9 @@ was largely made of them is dropped.
 | "Read more..."                     | the same, at the line's end |
 | "Sign-in"                          | the same, at the line's beginning |
 
-| reason             | detail         | dropped when |
-|--------------------|----------------|--------------|
-| refinedweb_removed | share of words | these rules removed more than `max_removed_words` of the words |
+| reason             | dropped when |
+|--------------------|--------------|
+| refinedweb_removed | these rules removed more than `max_removed_words` of the words |
 
 | edit       | when |
 |------------|------|
@@ -28,7 +28,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from pipeline.clean.verdict import Drop, Filter, Replace, Verdict
+from pipeline.clean.verdict import Filter, Replace, Verdict, above
 from pipeline.clean.words import split
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
@@ -64,7 +64,9 @@ def build(config: Config) -> Filter:
         before = len(split(document.text).words)
         share = 1 - len(split(text).words) / max(1, before)
         if share > config.max_removed_words:
-            return Drop("refinedweb_removed", f"{share:.3f}")
+            return above(
+                "refinedweb_removed", share, "of the words removed", max_removed_words=config.max_removed_words
+            )
         return Replace(replace(document, text=text), "refinedweb")
 
     return judge

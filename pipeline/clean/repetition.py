@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.clean.characters import Array
-from pipeline.clean.verdict import Drop, Filter, Verdict
+from pipeline.clean.verdict import Drop, Filter, Verdict, above
 from pipeline.clean.words import Pieces, first_equals, num_chars, split
 from pipeline.core.kernels import kernel
 from pipeline.core.plugins import PluginConfig
@@ -74,11 +74,17 @@ def _check(pieces: Pieces, config: Config, limits: Array) -> Drop | None:
     ):
         num_pieces, number, chars = counts
         if num_pieces and number / num_pieces > most:
-            return Drop(f"gopher_dup_{kind}s", f"{number / num_pieces:.3f}")
+            what = f"of the {kind}s occurred before"
+            return above(f"gopher_dup_{kind}s", number / num_pieces, what, **{f"max_dup_{kind}s": most})
         if chars / total > most_chars:
-            return Drop(f"gopher_dup_{kind}_chars", f"{chars / total:.3f}")
+            what = f"of the characters are in repeated {kind}s"
+            return above(f"gopher_dup_{kind}_chars", chars / total, what, **{f"max_dup_{kind}_chars": most_chars})
     n, row, share = _first_excess(pieces.firsts, pieces.lengths, total, limits)
-    return Drop(f"gopher_{('top', 'dup')[row]}_{n}gram", f"{share:.3f}") if n else None
+    if not n:
+        return None
+    kind, which = (("top", f"the most frequent {n}-gram"), ("dup", f"repeated {n}-grams"))[row]
+    what = f"of the characters are in {which}"
+    return above(f"gopher_{kind}_{n}gram", share, what, **{f"max_{kind}_ngrams.{n}": float(limits[row, n])})
 
 
 def _limits(config: Config) -> Array:

@@ -1,9 +1,9 @@
 """Texts that are mostly symbols: tables of numbers, drawings in characters, encoded data.
 
-| reason         | detail              | dropped when |
-|----------------|---------------------|--------------|
-| symbols_alnum  | share of characters | fewer than `min_alnum` are letters or digits |
-| symbols_digits | share of characters | more than `max_digits` of the letters and digits are digits |
+| reason         | dropped when |
+|----------------|--------------|
+| symbols_alnum  | fewer than `min_alnum` of the characters are letters or digits |
+| symbols_digits | more than `max_digits` of the letters and digits are digits |
 
 | edit    | when |
 |---------|------|
@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.clean.characters import ALONE, FLAGS, LETTER, SPACE, decode
-from pipeline.clean.verdict import Drop, Filter, Replace, Verdict
+from pipeline.clean.verdict import Filter, Replace, Verdict, above, below
 from pipeline.clean.words import Pieces, split
 from pipeline.core.kernels import kernel
 from pipeline.core.plugins import PluginConfig
@@ -44,10 +44,14 @@ def build(config: Config) -> Filter:
     def judge(document: Document) -> Verdict:
         pieces = split(document.text)
         alnum, digits = _count_chars(pieces.data, FLAGS)
-        if alnum / max(1, len(document.text)) < config.min_alnum:
-            return Drop("symbols_alnum", f"{alnum / max(1, len(document.text)):.3f}")
-        if digits / max(1, alnum) > config.max_digits:
-            return Drop("symbols_digits", f"{digits / alnum:.3f}")
+        share = alnum / max(1, len(document.text))
+        if share < config.min_alnum:
+            what = "of the characters are letters or digits"
+            return below("symbols_alnum", share, what, min_alnum=config.min_alnum)
+        share = digits / max(1, alnum)
+        if share > config.max_digits:
+            what = "of the letters and digits are digits"
+            return above("symbols_digits", share, what, max_digits=config.max_digits)
         if config.symbol_lines == "keep":
             return None
         text = without_symbol_lines(pieces)

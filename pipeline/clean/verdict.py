@@ -6,7 +6,7 @@ pipeline/clean/NAME.py holds
 
 None                       keep it as it is
 Replace(document, edit)    keep this instead; `edit` names the rule if the text changed, "" if only facts did
-Drop(reason, detail)       drop it
+Drop(reason, detail)       drop it; the detail is for people: `below` and `above` say a number and its threshold
 
 More functions, for those that need them:
     def inputs(config) -> dict[str, str]          files a verdict depends on, and their hashes, for the fingerprint
@@ -47,6 +47,27 @@ class Outcome:
     edits: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     drop: Drop | None = None
+
+
+def below(reason: str, number: float, what: str, **least: float) -> Drop:
+    """below("gopher_short", 7, "words", min_words=50) drops for "7 words, fewer than min_words 50"."""
+    ((field, bound),) = least.items()
+    less = "fewer" if isinstance(number, int) else "less"
+    return Drop(reason, f"{_counted(number, what, bound)}, {less} than {field} {bound:,.15g}")
+
+
+def above(reason: str, number: float, what: str, **most: float) -> Drop:
+    """above("gopher_dup_lines", 0.35, "of the lines occurred before", max_dup_lines=0.3), in the same words."""
+    ((field, bound),) = most.items()
+    return Drop(reason, f"{_counted(number, what, bound)}, more than {field} {bound:,.15g}")
+
+
+def _counted(number: float, what: str, bound: float) -> str:
+    """`what` is a plural if the number is a count. A share has 3 decimals, or those that tell it from the bound."""
+    if isinstance(number, int):
+        return f"{number:,} {what.removesuffix('s') if number == 1 else what}"
+    decimals = next((some for some in range(3, 17) if round(number, some) != bound), 17)
+    return f"{number:,.{decimals}f} {what}"
 
 
 def decide(document: Document, filters: Sequence[Filter]) -> Outcome:

@@ -43,7 +43,7 @@ LEDGER = pa.schema(
         ("verdict", pa.string()),  # kept | dropped | edited (edited documents are kept)
         ("kind", pa.string()),  # "" for kept; quality: a rule's verdict; error: could not be read
         ("reason", pa.string()),  # "" for kept; "gopher_short", "exact_duplicate", ...; edits joined by "+"
-        ("detail", pa.string()),  # a score, the survivor's doc_id in hex, the parser's message
+        ("detail", pa.string()),  # number and threshold, the survivor (JSON), the parser's message
         ("num_bytes", pa.int64()),  # UTF-8 bytes of the text that went in (raw bytes where there was no text)
     ]
 )

@@ -77,6 +77,49 @@ def test_quality_limits_are_configurable() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "settings", "detail"),
+    [
+        (prose(49), {}, "49 words, fewer than min_words 50"),
+        (prose(100_001), {}, "100,001 words, more than max_words 100,000"),
+        (" , ", {}, "no words"),
+        ("the and a b dam " * 20, {}, "2.200 characters a word, less than min_word_length 3"),
+        ("the and " + "abcdefghijk " * 60, {}, "10.742 characters a word, more than max_word_length 10"),
+        (prose(88) + " #" * 10, {}, '0.102 "#" a word, more than max_symbols 0.1'),
+        (prose(88) + " …" * 10 + " x", {}, "0.101 ellipses a word, more than max_symbols 0.1"),
+        (lines(("• {}", 19), ("{}", 1)), {}, "0.950 of the lines begin with a bullet, more than max_bullet_lines 0.9"),
+        (lines(("{}…", 4), ("{}", 6)), {}, "0.400 of the lines end in an ellipsis, more than max_ellipsis_lines 0.3"),
+        (prose(79) + " 1234" * 21, {}, "0.790 of the words hold a letter, less than min_alpha_words 0.8"),
+        (prose(60).replace("and", "The"), {}, "1 different stop word, fewer than min_stop_words 2"),
+        (prose(88) + " #" * 10, {"max_symbols": 0.102}, '0.10204 "#" a word, more than max_symbols 0.102'),
+    ],
+)  # fmt: skip
+def test_the_detail_of_a_drop_is_for_people(text: str, settings: dict[str, Any], detail: str) -> None:
+    """A share has the digits that tell it from the threshold."""
+    found = quality.check(split(text), quality.Config(**settings))
+    assert found is not None
+    assert found.detail == detail
+
+
+def test_the_detail_of_repetition_is_for_people() -> None:
+    def detail(text: str, **settings: Any) -> str:
+        found = repetition.check(split(text), repetition.Config(**settings))
+        return found.detail if found else ""
+
+    again = f"{distinct(10)} {distinct(40, start=1000)} {distinct(10)}"
+    assert [
+        detail(pieces("\n\n", "a", 5, 7)),
+        detail(pieces("\n", distinct(40), 2, 3), **NO_NGRAMS),
+        detail(again, max_top_ngrams={}, max_dup_ngrams={10: 0.1}),
+        detail("a b " * 20),
+    ] == [
+        "0.333 of the paragraphs occurred before, more than max_dup_paragraphs 0.3",
+        "0.235 of the characters are in repeated lines, more than max_dup_line_chars 0.2",
+        "0.143 of the characters are in repeated 10-grams, more than max_dup_ngrams.10 0.1",
+        "0.750 of the characters are in the most frequent 2-gram, more than max_top_ngrams.2 0.2",
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "words", "with_a_letter"),
     [
         ("one two", 0, 0),

@@ -40,13 +40,14 @@ def dropped(verdict: Verdict) -> tuple[str, str] | None:
     ("settings", "text", "verdict"),
     [
         ({}, "x" * 200, None),
-        ({}, "x" * 199, ("length_short", "199 characters")),
+        ({}, "x" * 199, ("length_short", "199 characters, fewer than min_chars 200")),
         ({"max_chars": 1000}, "x" * 1000, None),
-        ({"max_chars": 1000}, "x" * 1001, ("length_long", "1,001 characters")),
+        ({"max_chars": 1000}, "x" * 1001, ("length_long", "1,001 characters, more than max_chars 1,000")),
         ({"min_chars": 0, "min_words": 4}, "one two three four", None),
-        ({"min_chars": 0, "min_words": 4}, "one two three!", ("length_short", "3 words")),
+        ({"min_chars": 0, "min_words": 4}, "one two three!", ("length_short", "3 words, fewer than min_words 4")),
+        ({"min_chars": 0, "min_words": 2}, "one", ("length_short", "1 word, fewer than min_words 2")),
         ({"min_chars": 0, "max_words": 3}, "日本語", None),
-        ({"min_chars": 0, "max_words": 2}, "日本語", ("length_long", "3 words")),
+        ({"min_chars": 0, "max_words": 2}, "日本語", ("length_long", "3 words, more than max_words 2")),
     ],
 )
 def test_length(settings: dict[str, Any], text: str, verdict: tuple[str, str] | None) -> None:
@@ -57,11 +58,11 @@ def test_length(settings: dict[str, Any], text: str, verdict: tuple[str, str] | 
     ("text", "verdict"),
     [
         ("ab------", None),
-        ("ab_______", ("symbols_alnum", "0.222")),
+        ("ab_______", ("symbols_alnum", "0.222 of the characters are letters or digits, less than min_alnum 0.25")),
         ("日本語------", None),
         ("ab12", None),
-        ("ab123", ("symbols_digits", "0.600")),
-        ("", ("symbols_alnum", "0.000")),
+        ("ab123", ("symbols_digits", "0.600 of the letters and digits are digits, more than max_digits 0.5")),
+        ("", ("symbols_alnum", "0.000 of the characters are letters or digits, less than min_alnum 0.25")),
     ],
 )
 def test_symbols(text: str, verdict: tuple[str, str] | None) -> None:
@@ -101,26 +102,30 @@ def lists(tmp_path: Path) -> Path:
 )  # fmt: skip
 def test_listed_words(lists: Path, text: str, found: str | None) -> None:
     config = blocklist.Config(words=(f"{lists}/lists.zip/en", f"{lists}/lists.zip/folder/ja"))
-    assert dropped(blocklist.build(config)(document(text))) == (("blocklist_words", found) if found else None)
+    verdict = ("blocklist_words", f"in words: {found}; min_words 1") if found else None
+    assert dropped(blocklist.build(config)(document(text))) == verdict
 
 
 def test_so_many_listed_words(lists: Path) -> None:
     judge = blocklist.build(blocklist.Config(words=(f"{lists}/lists.zip/en",), min_words=2))
     assert judge(document("weir weir Weir")) is None
-    assert dropped(judge(document("A weir, a mill pond"))) == ("blocklist_words", "mill pond, weir")
+    assert dropped(judge(document("A weir, a mill pond"))) == (
+        "blocklist_words",
+        "in words: mill pond, weir; min_words 2",
+    )
 
 
 @pytest.mark.parametrize(
     ("url", "verdict"),
     [
-        ("https://bad.example/a", ("blocklist_domain", "bad.example")),
-        ("https://www.Bad.example:8080/a", ("blocklist_domain", "bad.example")),
+        ("https://bad.example/a", ("blocklist_domain", "in domains: bad.example")),
+        ("https://www.Bad.example:8080/a", ("blocklist_domain", "in domains: bad.example")),
         ("https://notbad.example/bad.example", None),
-        ("https://a.example/the-casino/", ("blocklist_url", "casino")),
+        ("https://a.example/the-casino/", ("blocklist_url", "in url_words: casino")),
         ("https://a.example/casinos", None),
         ("https://a.example/win/", None),
-        ("https://a.example/win/free", ("blocklist_url", "free, win")),
-        ("https://a.example/ax-x.xa", ("blocklist_url", "xxx")),
+        ("https://a.example/win/free", ("blocklist_url", "in url_soft_words: free, win; min_soft_words 2")),
+        ("https://a.example/ax-x.xa", ("blocklist_url", "in url_parts: xxx")),
         ("http://[", None),
         ("", None),
     ],

@@ -87,7 +87,8 @@ def test_flips_by_rule(documents: Path, tmp_path: Path) -> None:
     names = write_recipes(tmp_path)
     found = compare.compare(names, (recipe.read(names[0]), recipe.read(names[1])), documents, 10)
     assert [(flip.key, flip.keeps, flip.drops, flip.reason, flip.detail) for flip in found.flips] == [
-        ("key 1", *names, "length_short", "6 characters"), ("key 3", *names, "c4_curly_bracket", ""),
+        ("key 1", *names, "length_short", "6 characters, fewer than min_chars 10"),
+        ("key 3", *names, "c4_curly_bracket", 'a line that stays holds "{"'),
     ]  # fmt: skip
     assert (found.num_documents, found.num_kept, found.num_edited_differently) == (4, (4, 2), 0)
     some = compare.compare(names[::-1], (recipe.read(names[1]), recipe.read(names[0])), documents, 2)
@@ -147,4 +148,4 @@ def test_every_reason_in_the_code_is_on_the_page() -> None:
             assert any(known.startswith(reason) for known, owner in listed if owner == name), (name, reason)
     assert ("gopher_short", "quality") in listed
     assert ("unicode", "unicode") in listed
-    assert list(page.reasons_in('Drop("a", "b"); Drop(f"c_{d}e"); Keep("f")')) == ["a", "c_"]
+    assert list(page.reasons_in('Drop("a", "b"); above(f"c_{d}e"); below("g", 1); Keep("f")')) == ["a", "c_", "g"]

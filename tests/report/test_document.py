@@ -24,7 +24,7 @@ def test_a_dropped_document_is_told_with_its_reason_and_score(sample: Path, prep
     (life,) = explain(prepared, planted(sample, "short")["key"])
     assert [(step.stage, step.verdict) for step in life.steps] == [("sources", "kept"), ("clean", "dropped")]
     assert life.steps[1].reason == "gopher_short"
-    assert life.steps[1].detail == str(len(life.excerpt.split()))
+    assert life.steps[1].detail == f"{len(life.excerpt.split())} words, fewer than min_words 50"
     assert life.steps[0].num_bytes == len(life.excerpt.encode())
 
 
