@@ -111,11 +111,38 @@ def describe(error: ValidationError, model: type[BaseModel], above: str = "") ->
             yield f"{path}: unknown key{hint}"
         elif item["type"] == "missing":
             yield f"{path}: required, but not given (add it to the file, or --set {path}=...)"
+        elif wanted := _WANTED.get(item["type"]):
+            yield f"{path}: expected {wanted.format(**item.get('ctx', {}))}, found {_shown(item['input'])}"
         else:
             message = item["msg"].removeprefix("Value error, ")
             given = item["input"]
             shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
             yield f"{path}: {message}{shown}"
+
+
+_WANTED = {  # kind of pydantic's error: what was to be given
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a section of keys and values"),
+    "finite_number": "a finite number", "string_type": "text", "path_type": "a path", "literal_error": "{expected}",
+    "greater_than": "more than {gt:.15g}", "greater_than_equal": "at least {ge:.15g}",
+    "less_than": "less than {lt:.15g}", "less_than_equal": "at most {le:.15g}",
+    "string_too_short": "at least {min_length} characters", "string_too_long": "at most {max_length} characters",
+    "too_short": "at least {min_length} in the list", "too_long": "at most {max_length} in the list",
+}  # fmt: skip
+
+
+def _shown(given: Any) -> str:
+    """As YAML would have it, in few words."""
+    if isinstance(given, (list, tuple)):
+        return f"a list of {len(given)}"
+    if isinstance(given, dict):
+        return f"a section with {', '.join(map(str, given))}" if given else "an empty section"
+    if given is None or isinstance(given, bool):
+        return "null" if given is None else str(given).lower()
+    return repr(given)
 
 
 def _known_keys(model: Any, path: Sequence[Any]) -> list[str]:

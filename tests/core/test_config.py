@@ -1,8 +1,8 @@
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from pipeline.core import config, plugins
 from pipeline.core.errors import ConfigError
@@ -59,6 +59,47 @@ def test_every_mistake_at_once_with_path_and_near_match(tmp_path: Path) -> None:
     assert any("steps: required, but not given" in line for line in lines)
     assert any("optim.lrr: unknown key; did you mean 'lr'?" in line for line in lines)
     assert any("optim.warmup_steps" in line and "'many'" in line for line in lines)
+
+
+class Wanted(config.Config):
+    count: int = Field(1, ge=1, le=9)
+    share: float = Field(0.5, gt=0, lt=1)
+    is_on: bool = False
+    name: str = Field("abc", min_length=2)
+    form: Literal["a", "b"] = "a"
+    paths: tuple[str, ...] = Field(("x",), min_length=1)
+    shares: dict[int, float] = Field({})
+    optim: Optim = Optim()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("count=many", "count: expected a whole number, found 'many'"),
+        ("count=1.5", "count: expected a whole number, found 1.5"),
+        ("count=", "count: expected a whole number, found null"),
+        ("count=0", "count: expected at least 1, found 0"),
+        ("count=10", "count: expected at most 9, found 10"),
+        ("share=half", "share: expected a number, found 'half'"),
+        ("share=.inf", "share: expected a finite number, found inf"),
+        ("share=0", "share: expected more than 0, found 0"),
+        ("share=1", "share: expected less than 1, found 1"),
+        ("is_on=perhaps", "is_on: expected true or false, found 'perhaps'"),
+        ("name=5", "name: expected text, found 5"),
+        ("name=x", "name: expected at least 2 characters, found 'x'"),
+        ("form=c", "form: expected 'a' or 'b', found 'c'"),
+        ("paths=x", "paths: expected a list, found 'x'"),
+        ("paths=[]", "paths: expected at least 1 in the list, found a list of 0"),
+        ("paths=[a, true]", "paths.1: expected text, found true"),
+        ("shares=[1, 2]", "shares: expected a section of keys and values, found a list of 2"),
+        ("optim=fast", "optim: expected a section of keys and values, found 'fast'"),
+        ("optim.lr={a: 1, b: 2}", "optim.lr: expected a number, found a section with a, b"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_is_wanted(setting: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(Wanted, None, [setting])
+    assert str(caught.value) == f"config: {said}"
 
 
 def test_unknown_plugin_and_its_unknown_key_are_named(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_mistakes_in_training(config: dict[str, Any], texts: list[str], message:
 
 
 def test_config_bounds() -> None:
-    with pytest.raises(ConfigError, match="model_type: Input should be 'bpe' or 'unigram'"):
+    with pytest.raises(ConfigError, match="model_type: expected 'bpe' or 'unigram', found 'word'"):
         load(TokenizerConfig, None, ["model_type=word"])
 
 

@@ -177,7 +177,7 @@ def test_the_plan_imports_nothing_heavy() -> None:
         ({"schedule": {"warmup_steps": 11}}, "warmup_steps (11) and decay_steps (0) do not fit into steps (10)"),
         ({"schedule": {"name": "wsd"}}, "decay_steps is the length of the fall of wsd"),
         ({"optim": {"min_lr": 1}}, "min_lr (1.0) is above lr (0.001)"),
-        ({"parallel": {"tp": 0}}, "parallel.tp: Input should be greater than 0 (given: 0)"),
+        ({"parallel": {"tp": 0}}, "parallel.tp: expected more than 0, found 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
