@@ -95,7 +95,8 @@ class Summary(BaseModel, frozen=True):
 def prepare(config: PrepareConfig, out: Path) -> Summary:
     """All stages, done. Raises UserError for bad input, SplitsFailed for our bugs."""
     _refuse_others(out)
-    inputs(config.passages.filters)  # a set that is not there is said now, not after the stages before
+    # a list or a set that is not there, a language that is none: said now, not after the stages before
+    inputs([*config.clean.filters, *config.passages.filters])
     with exclusive(out):
         return _prepare(config, out)
 

@@ -74,6 +74,8 @@ def prepare(*settings: str, out: Path) -> list[str]:
         ("num_workers=many", "num_workers: expected a whole number, found 'many'"),
         ("num_workers=-1", "num_workers: expected at least 1, found -1"),
         ("sources=[{name: jsonl, label: .x}]", "sources.0.label:"),
+        ("clean.filters=[{name: language, keep: [english]}]", "does not know english; did you mean en?"),
+        ("clean.filters=[{name: blocklist, words: [no.txt]}]", "cannot read blocklist no.txt (in "),
         ("input=does/not/exist", "does/not/exist"),
     ],
 )

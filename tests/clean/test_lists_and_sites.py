@@ -1,6 +1,8 @@
 """Length, symbols, blocklists, lines of a site: each rule on both sides of its edge, and lists and surveys on disk."""
 
 import importlib.metadata  # noqa: F401  (datatrove 0.10 uses it without importing it)
+import os
+import re
 import zipfile
 from collections.abc import Sequence
 from functools import partial
@@ -149,6 +151,8 @@ def test_bad_lists_are_named(lists: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             blocklist.build(blocklist.Config(words=(f"{lists}/{name}",)))
+    with pytest.raises(UserError, match=rf"no\.txt \(in {re.escape(os.getcwd())}, where the command runs\): No such"):
+        blocklist.build(blocklist.Config(words=("no.txt",)))
     with pytest.raises(UserError, match="no list is named"):
         blocklist.build(blocklist.Config())
 
