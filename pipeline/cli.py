@@ -264,7 +264,7 @@ def verify(
 @app.command()
 def explain(
     kind: Annotated[str, typer.Argument(help="doc")],
-    name: Annotated[str, typer.Argument(help="A document's id (hex, or how it begins), title, URL or file")],
+    name: Annotated[str, typer.Argument(help="A document's id (8 hex digits of it or more), title, URL or file")],
     data: Annotated[Path, typer.Option(help="A prepare folder, or one of its stages")],
     as_json: AsJson = False,
 ) -> None:

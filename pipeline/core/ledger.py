@@ -3,7 +3,7 @@
 A prepare folder holds one ledger per stage (sources, clean, dedup, shards). A document's fate is the verdict of the
 last stage that saw it: dropped there, or kept to the end.
 
-    Ledger.of(folder)    a finished prepare folder, or one stage's folder, finished or not
+    Ledger.of(folder)    a finished prepare folder, or one stage's folder, finished or not; .up_to: and those before it
     .entries  .fates     verdicts: of some documents, stage by stage; the last one of every document
     .counts   .flows     how many: per source, stage, verdict and reason; per source from the first stage to the last
     .drawn_by .kept_in   a random sample: what a rule dropped or edited; what a stage kept
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from pipeline.core.errors import ArtifactError
-from pipeline.core.manifest import committed_files, is_done, read_manifest, stage_folders
+from pipeline.core.manifest import STAGE_FOLDER, committed_files, is_done, read_manifest, stage_folders
 from pipeline.core.schema import DOCUMENT, Document
 from pipeline.core.seeds import derive
 from pipeline.core.tables import DOCUMENTS_FILE
@@ -129,6 +129,20 @@ class Ledger:
             names = ", ".join(sorted({path.parent.name for path in inside}))
             raise ArtifactError(f"{folder} is not finished; name one of the stages in it: {names}")
         return cls({folder.name.rpartition("-")[0] or folder.name: folder})
+
+    @classmethod
+    def up_to(cls, folder: Path) -> Self:
+        """The same, and before one finished stage those that it was made from, as its manifest names them, where they
+        lie beside it."""
+        found = {folder.name.rpartition("-")[0]: folder} if STAGE_FOLDER.search(folder.name) else {}
+        above = folder if found else None
+        while above and is_done(above):
+            inputs = read_manifest(above).inputs.items()
+            beside = ((stage, folder.parent / f"{stage}-{mark[:12]}") for stage, mark in inputs)
+            before = {stage: path for stage, path in beside if path.is_dir() and committed_files(path, LEDGER_FILES)}
+            found = before | found
+            above = next(iter(before.values()), None)
+        return cls(found) if len(found) > 1 else cls.of(folder)
 
     def entries(self, *ids: bytes) -> list[Entry]:
         """The lives of documents, stage by stage. A split has one name in all stages: the first one says which files

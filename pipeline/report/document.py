@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from rich.console import Console
@@ -28,7 +29,8 @@ MANY = 1000  # a name that means more documents is refused
 SHOWN = 10  # documents in full, and names in a list
 EXCERPT_CHARS = 300
 LINKED = "no shared band: linked through other documents"
-ID_DIGITS = re.compile(r"[0-9a-f]{8,32}", re.IGNORECASE)  # fewer digits would be a guess
+ID_LEAST = 8  # hex digits of an id; fewer would be a guess
+ID_DIGITS = re.compile(rf"[0-9a-f]{{{ID_LEAST},32}}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class Relative:
     def _alike(self) -> str:
         if self.jaccard is None:
             return ""
-        alike = f"  similarity {self.jaccard:.2f}"
-        if self.true_jaccard is not None:
-            alike += f" (of the texts {self.true_jaccard:.2f})"
         if self.bands is None:
-            return alike
-        return f"{alike}, " + (f"shared bands {', '.join(map(str, self.bands))}" if self.bands else LINKED)
+            return f"  Jaccard {self.jaccard:.2f}"
+        alike = f"estimated Jaccard {self.jaccard:.2f}"
+        if self.true_jaccard is not None:
+            alike = f"Jaccard {self.true_jaccard:.2f} ({alike})"
+        return f"  {alike}, " + (f"shared bands {', '.join(map(str, self.bands))}" if self.bands else LINKED)
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,16 @@ class Life:
 
 def explain(data: Path, name: str) -> list[Life]:
     """Of every document that `name` may mean; raises UserError when there is none, or more than can be shown."""
+    if not name.strip():
+        raise UserError("explain doc: name a document by its id, title, URL or file")
     ledger, name = Ledger.of(data), valid_text(name)
     found = find(ledger, name)
     if not found:
         near = _near(ledger, name)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UserError(f"no document '{name}' in the ledger of {data} (id in hex, title, URL or file){hint}")
+        raise UserError(
+            f"no document '{name}' in the ledger of {data} (id of {ID_LEAST} digits or more, title, URL or file){hint}"
+        )
     if len(found) > SHOWN:
         number = f"more than {MANY:,}" if len(found) > MANY else f"{len(found):,}"
         rows = [entry for entry in ledger.entries(*found[:SHOWN]) if entry.stage == ledger.stages[0]]
@@ -186,11 +192,15 @@ def excerpt(text: str, chars: int) -> str:
 
 
 def survivor_of(entry: Entry) -> Relative | None:
-    """The document for which this one was dropped and how alike the two are, as `detail` tells it."""
-    is_told = (entry.stage, entry.verdict) == ("dedup", "dropped") and entry.detail.startswith('{"survivor"')
+    return told_in(entry.stage, entry.verdict, entry.detail)
+
+
+def told_in(stage: str, verdict: str, detail: str) -> Relative | None:
+    """The document for which another one was dropped and how alike the two are, as `detail` tells it."""
+    is_told = (stage, verdict) == ("dedup", "dropped") and detail.startswith('{"survivor"')
     if not is_told:  # of a raw record, `detail` quotes whatever stands in it
         return None
-    told = json.loads(entry.detail)
+    told = json.loads(detail)
     bands = tuple(told["bands"]) if "bands" in told else None
     return Relative(told["survivor"], "", "", jaccard=told.get("jaccard"), bands=bands,
                     true_jaccard=told.get("true_jaccard"))  # fmt: skip
@@ -247,9 +257,26 @@ def show(lives: list[Life]) -> None:
             console.print(Text("\n".join(lines), style="dim"))
 
 
+def readable(detail: str) -> str:
+    """What a stage wrote as JSON, in words; any other detail as it is."""
+    try:
+        told = json.loads(detail) if detail.startswith("{") else None
+        return _in_words(told) if isinstance(told, dict) else detail
+    except (ValueError, RecursionError):  # a raw record's, which begins like JSON
+        return detail
+
+
+def _in_words(told: Any) -> str:
+    if isinstance(told, dict):
+        return ", ".join(f"{key} {_in_words(value)}" for key, value in told.items())
+    if isinstance(told, list):
+        return "; ".join(map(_in_words, told))
+    return f'"{told}"' if isinstance(told, str) and not told.isalnum() else str(told)
+
+
 def _show_step(console: Console, step: Step) -> None:
     related = step.survivor or step.stands_for
-    detail = "" if related else step.detail
+    detail = "" if related else readable(step.detail)
     shown = (f"{step.stage:<9}{step.verdict:<9}", f"{step.num_bytes:,} bytes", step.reason, detail)
     console.print(printable("  " + "  ".join(part for part in shown if part)))
     if step.survivor:

@@ -4,7 +4,8 @@
     dropped otherwise        the text as it came into the stage | another document of the source that the stage kept
     edited                   the text as it came into the stage | itself, as it left it; shown as a diff
 
-What the first stage drops has no text: its raw record is told by file and place. The same seed draws the same.
+What the first stage drops has no text: its raw record is told by file and place. Of one stage's folder the texts are in
+the folders beside it that it was made from; an unfinished one does not know these yet. The same seed draws the same.
 """
 
 import difflib
@@ -21,9 +22,13 @@ from pipeline.core.ledger import Entry, Ledger
 from pipeline.core.log import printable
 from pipeline.core.schema import Document, valid_text
 from pipeline.report.diff import changes
-from pipeline.report.document import excerpt, show_diff, survivor_of
+from pipeline.report.document import excerpt, readable, show_diff, survivor_of, told_in
 
 TEXT_CHARS = 1000
+NO_TEXT = (
+    "no text: which folder this stage reads is known when it is done; `penstock ledger sample OUT`, of a finished "
+    "prepare folder, shows it"
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,10 @@ def draw(data: Path, reason: str, source: str | None = None, num: int = 5, seed:
     if not drawn:
         raise UserError(_nothing(ledger, data, reason, source))
     relatives = [bytes.fromhex(told.doc_id) for entry in drawn if (told := survivor_of(entry))]
-    lives = ledger.entries(*(entry.doc_id for entry in drawn), *relatives)
-    kept = {where: ledger.kept_in(*where, num, seed) for where in {(entry.stage, entry.source) for entry in drawn}}
-    return [_example(ledger, lives, entry, kept[entry.stage, entry.source][at:]) for at, entry in enumerate(drawn)]
+    whole = Ledger.up_to(data)
+    lives = whole.entries(*(entry.doc_id for entry in drawn), *relatives)
+    kept = {where: whole.kept_in(*where, num, seed) for where in {(entry.stage, entry.source) for entry in drawn}}
+    return [_example(whole, lives, entry, kept[entry.stage, entry.source][at:]) for at, entry in enumerate(drawn)]
 
 
 def _example(ledger: Ledger, lives: Sequence[Entry], entry: Entry, others: Sequence[Entry]) -> Example:
@@ -113,8 +119,8 @@ def show(examples: list[Example]) -> None:
         place = f"  {example.origin}" if example.origin else ""
         console.print(printable(f"{example.doc_id}  {example.source}: {example.key}{place}"), style="bold",
                       soft_wrap=True)  # fmt: skip
-        console.print(printable(f"{example.stage} {example.verdict} {example.reason}  {example.detail}"),
-                      soft_wrap=True)  # fmt: skip
+        detail = _detail(example)
+        console.print(printable(f"{example.stage} {example.verdict} {example.reason}  {detail}"), soft_wrap=True)
         if example.diff:
             show_diff(console, example.diff)
         elif example.text:
@@ -126,3 +132,10 @@ def show(examples: list[Example]) -> None:
             texts = (example.text, *([example.kept.text] if example.kept else []))
             table.add_row(*(Text(printable(text)) for text in texts))
             console.print(table)
+        elif not example.origin:
+            console.print(NO_TEXT, soft_wrap=True)
+
+
+def _detail(example: Example) -> str:
+    told = told_in(example.stage, example.verdict, example.detail)
+    return f"survivor {told}" if told else readable(example.detail)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import stage_folders
 from pipeline.core.schema import Document
 from pipeline.core.tables import DocumentWriter
-from pipeline.report.document import explain, find
+from pipeline.report.document import Relative, explain, find, readable
 from pipeline.report.examples import draw
 from tests.processes import penstock
 from tests.report.planted import planted
@@ -56,11 +57,28 @@ def test_a_duplicate_names_its_survivor_and_the_survivor_its_duplicate(sample: P
     shown = penstock("explain", "doc", dropped.doc_id, "--data", prepared).stdout
     bands = ", ".join(map(str, survivor.bands))
     assert f"survivor {kept.doc_id}" in shown
-    assert f"similarity {survivor.jaccard:.2f}, shared bands {bands}\n" in shown
+    assert f"  estimated Jaccard {survivor.jaccard:.2f}, shared bands {bands}\n" in shown
     (duplicate,) = kept.steps[2].stands_for
     assert (duplicate.doc_id, duplicate.jaccard) == (dropped.doc_id, survivor.jaccard)
     assert kept.steps[-1].stage == "shards"
     assert re.fullmatch(r"(train|validation|test)\.\d\d:\d+\+\d+", kept.steps[-1].detail)
+
+
+def test_similarity_is_called_an_estimate_where_it_is_one() -> None:
+    one = Relative("0" * 32, "wikipedia", "Weir", jaccard=0.874, bands=(2, 5))
+    assert str(one).endswith("wikipedia: Weir  estimated Jaccard 0.87, shared bands 2, 5")
+    verified = replace(one, true_jaccard=0.851)
+    assert str(verified).endswith("Weir  Jaccard 0.85 (estimated Jaccard 0.87), shared bands 2, 5")
+    assert str(replace(one, jaccard=1.0, bands=None)).endswith("Weir  Jaccard 1.00")
+
+
+def test_a_detail_in_json_is_read_as_words() -> None:
+    longest = [{"file": "a.jsonl", "item": "7", "words": 13, "text": "the old weir"}]
+    assert readable(json.dumps({"items": 2, "longest": longest})) == (
+        'items 2, longest file "a.jsonl", item 7, words 13, text "the old weir"')  # fmt: skip
+    assert readable("7 words, fewer than min_words 50") == "7 words, fewer than min_words 50"
+    for raw in ('{"survivor": "no id', '{"a":' + "[" * 490, "{" * 500):
+        assert readable(raw) == raw
 
 
 def test_an_edit_is_shown_as_a_diff(sample: Path, prepared: Path) -> None:
@@ -105,8 +123,14 @@ def test_a_name_that_finds_nothing_or_too_much_says_what_there_is(sample: Path, 
     title = planted(sample, "near_duplicate")["key"]
     with pytest.raises(UserError, match=rf"no document '{re.escape(title[1:])}'.*; did you mean '{re.escape(title)}'"):
         explain(prepared, title[1:])
-    with pytest.raises(UserError, match=r"no document 'zzzzqqqq' in .* \(id in hex, title, URL or file\)$"):
+    with pytest.raises(
+        UserError, match=r"no document 'zzzzqqqq' in .* \(id of 8 digits or more, title, URL or file\)$"
+    ):
         explain(prepared, "zzzzqqqq")
+    for nothing in ("", "  "):
+        with pytest.raises(UserError, match=r"^explain doc: name a document by its id, title, URL or file$"):
+            explain(prepared, nothing)
+    assert "8 hex digits" in penstock("explain", "--help").stdout
     (dump,) = (sample / "wikipedia").glob("*.xml.bz2")
     with pytest.raises(UserError) as raised:
         explain(prepared, dump.name)
@@ -142,7 +166,9 @@ def test_the_command(sample: Path, prepared: Path) -> None:
     key = planted(sample, "short")["key"]
     said = penstock("explain", "doc", key, "--data", prepared).stdout
     assert re.search(r"^  sources  kept +\d+ bytes$", said, re.MULTILINE)
-    assert re.search(r"^  clean    dropped +\d+ bytes  gopher_short  \d+$", said, re.MULTILINE)
+    assert re.search(
+        r"^  clean    dropped +\d+ bytes  gopher_short  \d+ words, fewer than min_words 50$", said, re.MULTILINE
+    )
     (life,) = json.loads(penstock("explain", "doc", key, "--data", prepared, "--json").stdout)
     assert life["key"] == key
     done = penstock("explain", "token", "5", "--data", prepared)

@@ -1,6 +1,7 @@
 """`penstock ledger sample`: what a rule drops, beside what stays."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from pipeline.core.errors import UserError
 from pipeline.core.manifest import stage_folders
 from pipeline.core.tables import read_documents
-from pipeline.report.examples import TEXT_CHARS, draw
+from pipeline.report.examples import TEXT_CHARS, draw, show
 from tests.processes import penstock
 from tests.report.planted import planted
 
@@ -45,6 +46,33 @@ def test_an_edited_text_stands_beside_what_became_of_it(sample: Path, prepared: 
     assert example.kept
     assert (example.kept.what, example.kept.doc_id) == ("edited", example.doc_id)
     assert any(secrets["planted"][0] in line for line in example.diff)
+
+
+@pytest.mark.parametrize("reason", ["gopher_short", "near_duplicate", "pii"])
+def test_a_stage_shows_the_texts_that_the_stages_before_it_hold(
+    reason: str, prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = draw(prepared, reason)
+    assert all(example.text for example in drawn)
+    assert draw(stage_folders(prepared)[drawn[0].stage], reason) == drawn
+    show(drawn)
+    shown = capsys.readouterr().out
+    assert '{"' not in shown
+    assert ("estimated Jaccard 0." in shown) == (reason == "near_duplicate")
+
+
+def test_a_stage_that_is_not_finished_says_why_there_is_no_text(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean = stage_folders(prepared)["clean"]
+    shutil.copytree(clean, tmp_path / clean.name)
+    (tmp_path / clean.name / "manifest.json").unlink()
+    drawn = draw(tmp_path / clean.name, "gopher_short", num=1)
+    assert drawn[0].text == ""
+    show(drawn)
+    assert (
+        "no text: which folder this stage reads is known when it is done; `penstock ledger" in capsys.readouterr().out
+    )
 
 
 def test_a_raw_record_is_told_by_its_place(prepared: Path) -> None:
