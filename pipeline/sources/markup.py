@@ -14,6 +14,7 @@ from pipeline.sources.books.archives import BadBook
 HEADING = "\x01"
 MAX_OPTIONS = 20_000  # of forms: time grows with their square
 MAX_ATTRIBUTES = 1000  # of one tag: the parser compares each with all before it
+MAX_READINGS = 4  # times the page that its tags, read from every "<", may have in all
 FEW_CHARS = 300_000  # of a page whose attributes cannot be too many to read
 MAX_TAGS = 1_000_000  # a tree takes ten times the bytes of its tags; the longest books have 100,000
 NOT_TEXT = [
@@ -25,7 +26,7 @@ _PAGE_BREAK = re.compile(r"<(\w{1,20}+)[^<>]{0,200}epub:type=[\"'][^\"'<>]{0,50}
 _DTD = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<!DOCTYPE[^>\[]*\[.*?\]\s*>", re.IGNORECASE | re.DOTALL)
 _OPTION = re.compile("<option", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?)?""")  # as in browsers
-_TAG = re.compile(rf"<[a-zA-Z][^\s/>]*+(?:[\s/]++|{_ATTRIBUTE.pattern})*+")
+_TAG = re.compile(rf"(?=(<[a-zA-Z][^\s/>]*+(?:[\s/]++|{_ATTRIBUTE.pattern})*+))")  # from every "<": they overlap
 _HEADING = re.compile(r"<h[1-4](?:\s[^<>]{0,1000})?>", re.IGNORECASE)  # in the tree, marks take time squared
 _EMPTY_HEADING = re.compile(rf"^[ \t{HEADING}]+$", re.MULTILINE)
 _GAP = re.compile(r"\n\s*\n\s*")
@@ -37,9 +38,20 @@ def too_complex(html: str, max_tags: int) -> str:
         return f"{num_tags} tags, {max_tags} are read"
     if num_tags > MAX_OPTIONS and (num_options := len(_OPTION.findall(html))) > MAX_OPTIONS:
         return f"{num_options} options of forms, {MAX_OPTIONS} are read"
-    for tag in _TAG.finditer(html) if len(html) > FEW_CHARS else ():
-        if len(tag[0]) > MAX_ATTRIBUTES and len(_ATTRIBUTE.findall(tag[0])) > MAX_ATTRIBUTES:
+    return _too_many_attributes(html) if len(html) > FEW_CHARS else ""
+
+
+def _too_many_attributes(html: str) -> str:
+    """Which "<" begin a tag only the parser knows: in a comment "<x y='" begins none, and its quote hides nothing. So
+    each is read as if it did; where that takes longer than a page of tags within attributes could be, it is refused."""
+    chars_left = MAX_READINGS * len(html)
+    for found in _TAG.finditer(html + "\"'"):  # a quote that nothing closes would be looked for anew from every "<"
+        tag = found[1]
+        chars_left -= len(tag)
+        if len(tag) > MAX_ATTRIBUTES and len(_ATTRIBUTE.findall(tag)) > MAX_ATTRIBUTES:
             return f"a tag of more than {MAX_ATTRIBUTES} attributes"
+        if chars_left < 0:
+            return f"tags within attributes of tags, {MAX_READINGS} times the page"
     return ""
 
 

@@ -3,8 +3,10 @@
 import bz2
 import gzip
 import lzma
+import struct
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,38 @@ def test_a_zip_with_too_large_a_directory_is_refused(tmp_path: Path, monkeypatch
     assert [(record.reason, record.detail) for record in rejected] == [
         ("too_large", "a directory of 5190 bytes, 5000 are read")
     ]
+
+
+def with_zip64_end(packed: bytes) -> bytes:
+    """The sizes in a record of zip64, which zipfile believes; the old record says 46 bytes."""
+    end = packed[-22:]
+    size, offset = (int.from_bytes(end[at : at + 4], "little") for at in (12, 16))
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 100, 100, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(packed) - 22, 1)
+    return packed[:-22] + record + locator + end[:12] + (46).to_bytes(4, "little") + end[16:]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        with_zip64_end,
+        lambda packed: packed[:-6] + b"PK\5\6\0\0",  # an offset that looks like the beginning of the record
+        lambda packed: packed[:-2] + (46).to_bytes(2, "little") + b"PK\5\6" + bytes(42),  # the same in a comment
+    ],
+    ids=["zip64", "offset", "comment"],
+)
+def test_the_size_of_a_directory_cannot_be_hidden(
+    hidden: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What zipfile would read counts: then it is refused, or nothing is read of it."""
+    packed = hidden(zipped({f"{number}.txt": STORY for number in range(100)}))
+    (tmp_path / "a.zip").write_bytes(packed)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        num_members = len(archive.infolist())
+    monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 5_000)
+    documents, rejected = read_all("bookcorpus", tmp_path)
+    assert len(documents) == 0
+    assert num_members == 0 or reasons(rejected) == ["error:too_large"]
 
 
 @pytest.mark.parametrize("packing", ["zip", "tar"])

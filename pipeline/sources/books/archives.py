@@ -29,7 +29,6 @@ MAX_MEMBERS = 100_000
 MAX_DIRECTORY_BYTES = 16 << 20  # 100,000 members with names of a hundred letters; zipfile holds it all in memory
 MAX_HEADER_BYTES = 1 << 20  # tarfile holds long names and pax records in memory
 MAX_SKIP_BYTES = 16 << 30  # a member of a tar that is too large to read has to be passed through
-DIRECTORY_END, DIRECTORY_END_64 = b"PK\5\6", b"PK\6\6"
 UNPACK: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
@@ -109,14 +108,11 @@ def read_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: in
 
 
 def _directory_bytes(file: Path | io.BytesIO) -> int:
-    """Size of a zip's directory, as its last record says: zipfile reads that much, and builds ten times as much."""
+    """Size of a zip's directory: zipfile reads that much, and builds ten times as much. Which record says so, zipfile
+    itself is asked, though by a private name: a comment, or a record of zip64, fools whoever looks in another way."""
     with open(file, "rb") if isinstance(file, Path) else io.BytesIO(file.getbuffer()) as raw:
-        raw.seek(max(0, raw.seek(0, io.SEEK_END) - (1 << 16) - 1000))
-        tail = raw.read()
-    at = tail.rfind(DIRECTORY_END)
-    size = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
-    at_64 = tail.rfind(DIRECTORY_END_64)
-    return int.from_bytes(tail[at_64 + 40 : at_64 + 48], "little") if size == 0xFFFFFFFF and at_64 >= 0 else size
+        end = vars(zipfile)["_EndRecData"](raw)
+    return int(end[vars(zipfile)["_ECD_SIZE"]]) if end else 0
 
 
 def _zip_members(path: Path, start: int, end: int | None) -> Iterator[Member]:
