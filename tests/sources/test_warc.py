@@ -1,15 +1,18 @@
 """WARC and ARC records: every packing, cut into ranges, damaged in every place."""
 
+import io
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from fastwarc.stream_io import ZstdWriter, zstd_train_dictionary_from_samples
 
 from pipeline.sources.base import InputFile
 from pipeline.sources.web import warc, warc_packing
 from pipeline.sources.web.warc import Record, records, splits
+from pipeline.sources.web.warc_packing import ZSTD
 from tests.sources.warcs import http, member, record
 
 PAGES = [record(http(random.Random(n).randbytes(200 + 37 * n)), f"http://a.example/{n}") for n in range(60)]
@@ -81,6 +84,34 @@ def test_a_truncated_file_keeps_its_whole_records(packing: str, tmp_path: Path) 
         assert kept == ALL[: len(kept)]
         if "one" not in packing:
             assert len(kept) >= 58
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_zstd_with_a_dictionary_in_its_first_frame(
+    is_packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The IIPC's draft: a skippable frame of magic 0x184D2A5D holds it, packed or not; the others need it."""
+    pages = [record(http(f"<p>The weir of page {n} was opened.</p>".encode() * 3), f"http://a.example/{n}")
+             for n in range(60)]  # fmt: skip
+    packed = io.BytesIO()
+    dictionary = zstd_train_dictionary_from_samples(pages, 4096)
+    writer = ZstdWriter(packed, dictionary=dictionary, compress_dictionary_frame=is_packed)
+    for page in pages:
+        writer.write(page)
+        writer.finish()
+    writer.flush()
+    data = packed.getvalue()
+    assert data.startswith(b"\x5d\x2a\x4d\x18")
+    assert told(read(write(tmp_path, data))) == ALL
+    size = 8 + int.from_bytes(data[4:8], "little")
+    assert set(told(read(write(tmp_path, data[size:])))) == {"damaged"}, "without it nothing is read"
+    broken = bytearray(data)
+    broken[data.index(ZSTD, len(data) * 3 // 4) - 5] ^= 0xFF
+    assert len(set(ALL) - set(told(read(write(tmp_path, bytes(broken)))))) == 1
+    monkeypatch.setattr(warc, "SPLIT_BYTES", 300)
+    file = write(tmp_path, data)
+    assert len(splits(file)) > 3
+    assert told(read(file)) == ALL
 
 
 @pytest.mark.parametrize("packing", ["plain", "gz", "zstd"])

@@ -1,8 +1,8 @@
 """The bytes of a WARC or ARC file, decompressed piece by piece: gzip (member by member), zstd or plain.
 
 A gzip member or zstd frame that is damaged, or that its reader has enough of (PassedTooMuch), ends in a piece that says
-so; the next one that begins with a record follows. Of zstd, frames that need a dictionary are not read: some crawls
-keep one in the first frame of the file.
+so; the next one that begins with a record follows. A dictionary of zstd is a skippable frame at the file's beginning,
+itself packed or not, as the IIPC's draft "WARC with zstd" has it.
 """
 
 import io
@@ -21,7 +21,10 @@ MAX_HEAD_BYTES = 64 << 10  # of a record
 READ_BYTES = 64 << 10
 PIECE_BYTES = 256 << 10
 
+MAX_DICTIONARY_BYTES = 16 << 20  # crawls have 1 MB
+
 GZIP, ZSTD, PLAIN = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b""
+_DICTIONARY = b"\x5d\x2a\x4d\x18"
 _WARC = rb"WARC/\d\.\d+[ \t]*\r?\n[A-Za-z-]+[ \t]*:"
 _ARC = (  # URL, address, date, type, in version 2 five more, length
     rb"(?:[a-z][a-z0-9+.-]*://|dns:)[^\r\n]{1,4000} [0-9a-fA-F.:]{1,45} \d{8,18} \S+"
@@ -52,6 +55,8 @@ def packing_of(path: Path) -> bytes:
         for magic in (GZIP, ZSTD):
             if head.startswith(magic):
                 return magic
+        if head.startswith(_DICTIONARY):
+            return ZSTD
         if BEGINS.match(head):
             return PLAIN
         places = {find_member(raw, 0, GZIP): GZIP, find_member(raw, 0, ZSTD): ZSTD, find_plain(raw, 0): PLAIN}
@@ -67,6 +72,7 @@ def pieces_of(raw: IO[bytes], part: Range, packing: bytes) -> Generator[Piece, N
 
 def find_member(raw: IO[bytes], at: int, packing: bytes) -> int | None:
     """The first gzip member or zstd frame at or after `at` that begins with a record."""
+    dictionary = _dictionary(raw) if packing == ZSTD else None
     for place in _find(raw, at, re.compile(re.escape(packing))):
         raw.seek(place)
         packed = raw.read(MAX_HEAD_BYTES)
@@ -74,7 +80,7 @@ def find_member(raw: IO[bytes], at: int, packing: bytes) -> int | None:
             if packing == GZIP:
                 head = zlib.decompressobj(31).decompress(packed, MAX_HEAD_BYTES)
             else:
-                head = ZstdReader(io.BytesIO(packed)).read(1000)
+                head = ZstdReader(io.BytesIO(packed), dictionary=dictionary).read(1000)
         except (zlib.error, OSError):
             continue
         if BEGINS.match(head):
@@ -134,10 +140,12 @@ def _inflate(raw: IO[bytes], start: int, size: int) -> Generator[Piece, None, in
 
 
 def _zstd_pieces(raw: IO[bytes], part: Range) -> Generator[Piece, None, None]:
+    dictionary = _dictionary(raw)
     at: int | None = part.start
     while at is not None and (part.end is None or at < part.end):
         raw.seek(at)
-        reader, size = ZstdReader(cast(BinaryIO, raw if part.end is None else _UpTo(raw, part.end))), 0
+        stream = cast(BinaryIO, raw if part.end is None else _UpTo(raw, part.end))
+        reader, size = ZstdReader(stream, dictionary=dictionary), 0
         try:
             while data := reader.read(PIECE_BYTES):
                 yield Piece(at, data, opens=size == 0)
@@ -147,7 +155,7 @@ def _zstd_pieces(raw: IO[bytes], part: Range) -> Generator[Piece, None, None]:
             if not isinstance(error, PassedTooMuch):
                 if not in_the_data(error):
                     raise
-                if tail := _up_to_damage(raw, at, size):
+                if tail := _up_to_damage(raw, at, size, dictionary):
                     yield Piece(at, tail, opens=size == 0)
             yield Piece(at, b"", damage=describe(error))
             at = find_member(raw, at + (reader.frame_start_position() or 0) + 1, ZSTD)
@@ -164,10 +172,23 @@ class _UpTo:
         return self._raw.read(min(size, self._end - self._raw.tell()))
 
 
-def _up_to_damage(raw: IO[bytes], at: int, size: int) -> bytes:
+def _dictionary(raw: IO[bytes]) -> bytes | None:
+    """Of a zstd file; None where it has none, or none that can be read: its frames say so then."""
+    raw.seek(0)
+    magic, size = raw.read(4), int.from_bytes(raw.read(4), "little")
+    if magic != _DICTIONARY or size > MAX_DICTIONARY_BYTES:
+        return None
+    content = raw.read(size)
+    try:
+        return ZstdReader(io.BytesIO(content)).read(MAX_DICTIONARY_BYTES) if content.startswith(ZSTD) else content
+    except OSError:
+        return None
+
+
+def _up_to_damage(raw: IO[bytes], at: int, size: int, dictionary: bytes | None) -> bytes:
     """What lies between the first `size` bytes of a zstd stream and its damage: a read that fails returns nothing."""
     raw.seek(at)
-    reader, tail = ZstdReader(raw), bytearray()
+    reader, tail = ZstdReader(raw, dictionary=dictionary), bytearray()
     try:
         for left in range(size, 0, -PIECE_BYTES):
             reader.read(min(left, PIECE_BYTES))
