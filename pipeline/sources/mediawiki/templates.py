@@ -219,10 +219,24 @@ def _ipa(call: Call) -> str:
     return call.text(2) if call.text(2) and re.fullmatch(r"[a-z]{2,3}(-\w{1,8})*", call.text(1)) else call.text(1)
 
 
+_GAPS = {"_": " ", ",_": ", "}  # between words, in IPAc-en and respell
+_LABELS = ("lang", "pron", "local", "us", "uk", "also", "ipa", "ame", "bre", "rp", "ga", "au", "nz", "ca", "uklang")
+_SOUND_FILE = re.compile(r".{1,200}\.(?:og[ga]|wav|mp3|flac)", re.IGNORECASE)
+
+
 def _english_sounds(call: Call) -> str:
-    """{{IPAc-en|n|ɪ|m}} -> "/nɪm/"."""
-    sounds = [part for part in call.texts() if part not in ("lang", "pron", "local", "us", "uk", "US", "UK", "also")]
-    return f"/{''.join(' ' if part == '_' else part for part in sounds)}/" if sounds else ""
+    """{{IPAc-en|pron|'|n|ɪ|m|,_|a|Nim.ogg}} -> "/ˈnɪm, a/"."""
+    aliases = _GAPS | {"'": "ˈ", ",": "ˌ"}
+    sounds = [part for part in call.texts() if part.lower() not in _LABELS and not _SOUND_FILE.fullmatch(part)]
+    return f"/{''.join(aliases.get(part, part) for part in sounds)}/" if any(sounds) else ""
+
+
+def _respelled(call: Call) -> str:
+    """{{respell|PEN|stok|,_|a}} -> "PEN-stok, a"."""
+    shown = "-".join(filter(None, call.texts()))
+    for gap, text in _GAPS.items():
+        shown = shown.replace(f"-{gap}-", text)
+    return shown
 
 
 def _japanese(call: Call) -> str:
@@ -279,7 +293,7 @@ BY_NAME = _table(
     ("angbr | angbr ipa | angle bracket", _around("⟨", "⟩")),
     ("ipa | ipaslink | ipalink | ipablink | ipa link", _ipa),
     ("ipac-en", _english_sounds),
-    ("respell", _joined("-")),
+    ("respell", _respelled),
     ("nihongo | nihongo2 | nihongo3 | nihongo krt", _japanese),
     ("as of", _as_of),
     ("birth date | birth date and age | birth-date | death date | death date and age | death-date | start date | "
