@@ -62,6 +62,17 @@ def unit_sizes(path: Path) -> list[int]:
         return [message.body.size for message in messages if message.type == "record batch"]
 
 
+def column_names(path: Path) -> list[str]:
+    """All columns of the file; raises pa.ArrowException or OSError."""
+    form = form_of(path)
+    if form == "parquet":
+        with _open_parquet(path) as table:
+            return list(table.schema_arrow.names)
+    with pa.memory_map(str(path)) as file:
+        opened: Any = pa.ipc.open_file if form == "arrow_file" else pa.ipc.open_stream
+        return list(opened(file).schema.names)
+
+
 def read_batches(
     path: Path, wanted: Set[str], start: int = 0, end: int | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -14,7 +14,7 @@ say. Offsets in a packed or UTF-16 file are those of the UTF-8 that comes out.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
@@ -32,7 +32,7 @@ from pipeline.sources.base import (
     placed,
     reject,
 )
-from pipeline.sources.columns import form_of, is_data, read_batches, unit_sizes
+from pipeline.sources.columns import column_names, form_of, is_data, read_batches, unit_sizes
 from pipeline.sources.lines import DAMAGE, Line, compression_of, open_lines, read_lines
 
 MAX_TEXT_BYTES = 32 << 20  # the splitter's arrays of a longer text take a worker beyond 1 GiB
@@ -129,38 +129,43 @@ def _read_line(config: Config, key: str, origin: str, line: Line) -> Document | 
         return broken(config, key, line.raw, "malformed", error)
     if not isinstance(record, dict):
         return broken(config, key, line.raw, "malformed", f"expected an object, found a {type(record).__name__}")
-    return _to_document(config, key, origin, record, line.raw)
+    return _to_document(config, key, origin, record, line.raw, list(record))
 
 
 def _read_table(config: Config, part: Range) -> Iterator[Document | Rejected]:
     file = part.file
     try:
+        names = column_names(file.path)  # those that are not read too: the message names them
         for first, batch in read_batches(file.path, config.fields, part.start, part.end):
             for index in range(len(batch)):
                 row = first + index
                 origin = f"{file.name}:{row}"
-                yield placed(_read_row(config, f"{file.key}:{row + 1}", origin, batch, index), origin)
+                yield placed(_read_row(config, f"{file.key}:{row + 1}", origin, batch, index, names), origin)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: a column's name
         if not in_the_data(error):
             raise
         yield broken(config, f"{file.name}:{part.start}", b"", "damaged", describe(error))
 
 
-def _read_row(config: Config, key: str, origin: str, batch: pa.RecordBatch, index: int) -> Document | Rejected:
+def _read_row(
+    config: Config, key: str, origin: str, batch: pa.RecordBatch, index: int, names: Sequence[str]
+) -> Document | Rejected:
     try:
         columns = zip(batch.schema.names, batch.columns, strict=True)
         record = {name: _decoded(column[index].as_py()) for name, column in columns}
     except (ValueError, OverflowError, KeyError) as error:  # not UTF-8; after the year 9999; no such time zone
         return broken(config, key, b"", "malformed", describe(error))
     raw = str(_field(record, config.text_field) or "").encode("utf-8", "surrogatepass")
-    return _to_document(config, key, origin, record, raw)
+    return _to_document(config, key, origin, record, raw, names)
 
 
 def _decoded(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _to_document(config: Config, key: str, origin: str, record: dict[str, Any], raw: bytes) -> Document | Rejected:
+def _to_document(
+    config: Config, key: str, origin: str, record: dict[str, Any], raw: bytes, names: Sequence[str]
+) -> Document | Rejected:
     def said(name: str) -> str:
         value = _field(record, name) if name else None
         return "" if value is None else str(value)
@@ -168,7 +173,7 @@ def _to_document(config: Config, key: str, origin: str, record: dict[str, Any], 
     key = said(config.id_field) or key
     text = _field(record, config.text_field, default=Ellipsis)
     if text is Ellipsis:
-        return broken(config, key, raw, "malformed", f"no field '{config.text_field}'; it has {', '.join(record)}")
+        return broken(config, key, raw, "malformed", f"no field '{config.text_field}'; it has {', '.join(names)}")
     if text is not None and not isinstance(text, str):
         return broken(config, key, raw, "malformed", f"'{config.text_field}' is a {type(text).__name__}, not a string")
     if not text or not text.strip():

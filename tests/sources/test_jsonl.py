@@ -203,7 +203,20 @@ def test_a_field_of_a_field(tmp_path: Path) -> None:
     documents, rejected = read_all("jsonl", tmp_path, text_field="a.b", meta_fields=["a.n"])
     assert [document.text for document in documents.values()] == ["nested", "flat", "nested", "nested"]
     assert documents["a.jsonl:0"].meta == documents["b.parquet:1"].meta == {"a.n": "1"}
-    assert [record.detail for record in rejected] == ["no field 'a.b'; it has a"] * 2
+    assert [record.detail for record in rejected] == ["no field 'a.b'; it has a", "no field 'a.b'; it has a, x"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "stream.arrow"])
+def test_a_table_without_the_text_field_names_its_columns(form: str, tmp_path: Path) -> None:
+    table = pa.table({"content": ["The weir was opened."], "url": ["https://a.example/"], "n": [1]})
+    if form == "parquet":
+        pq.write_table(table, tmp_path / "a.parquet")
+    else:
+        write_arrow(tmp_path / f"a.{form}", table, stream="stream" in form)
+    for settings in ({}, {"url_field": "", "title_field": "", "date_field": ""}):
+        documents, rejected = read_all("jsonl", tmp_path, **settings)
+        assert (documents, [record.detail for record in rejected]) == (
+            {}, ["no field 'text'; it has content, url, n"])  # fmt: skip
 
 
 def write_arrow(path: Path, table: pa.Table, stream: bool, compression: str | None = None, rows: int = 4) -> None:
