@@ -95,6 +95,7 @@ def fetch(
     from dataclasses import asdict
 
     from pipeline.core.config import load
+    from pipeline.core.sizes import in_units
     from pipeline.sources.fetch import run as fetcher
 
     chosen = load(fetcher.config_of(name), config, [f"name={name}", *settings])
@@ -109,7 +110,7 @@ def fetch(
     if as_json:
         _print_json(counts)
     else:
-        typer.echo(f"{out}: {counts['files']} files, {counts['bytes'] / 1e6:,.1f} MB, whole")
+        typer.echo(f"{out}: {counts['files']} files, {in_units(counts['bytes'])}, whole")
 
 
 @app.command()
@@ -291,7 +292,7 @@ def ledger_summary(
     html: Annotated[Path | None, typer.Option(help="Also draw it: one HTML file to write")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Per source: documents and MB in, what each rule dropped, in stage order, what is kept.
+    """Per source: documents and bytes in, what each rule dropped, in stage order, what is kept.
 
     Example: penstock ledger summary build/data --html build/ledger.html
     """
@@ -334,18 +335,19 @@ def ledger_sample(
 
 @recipe.command("list")
 def recipe_list(as_json: AsJson = False) -> None:
-    """The recipes that are shipped, and what they are.
+    """The recipes that are shipped: what each is for, and whose it is.
 
     Example: penstock recipe list
     """
+    from dataclasses import asdict
+
     from pipeline.clean import recipe as recipes
 
-    found = {name: recipes.about(name) for name in recipes.names()}
+    found = [recipes.in_short(name) for name in recipes.names()]
     if as_json:
-        _print_json(found)
+        _print_json([asdict(one) for one in found])
         return
-    for name, about in found.items():
-        typer.echo(f"{name:<12} {about}")
+    recipes.show(found)
 
 
 @recipe.command("show")

@@ -38,6 +38,7 @@ from pipeline.core.manifest import (
     write_manifest,
 )
 from pipeline.core.shard_map import Workers
+from pipeline.core.sizes import in_units
 from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.dedup.passages import PassagesConfig
 from pipeline.dedup.passages import run as passages
@@ -187,12 +188,12 @@ def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path], seconds
 def print_summary(summary: Summary) -> None:
     console = Console(markup=False)
     table = Table(title="Documents", title_justify="left")
-    for column in ("source", "in", "MB in", "kept", "MB kept", "dropped, by reason"):
+    for column in ("source", "in", "size in", "kept", "size kept", "dropped, by reason"):
         table.add_column(column, justify="left" if column in ("source", "dropped, by reason") else "right")
     for flow in summary.sources:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(flow.dropped().items(), key=lambda x: -x[1]))
-        table.add_row(flow.source, f"{flow.documents_in:,}", f"{flow.bytes_in / 1e6:.2f}", f"{flow.documents_kept:,}",
-                      f"{flow.bytes_kept / 1e6:.2f}", reasons or "-")  # fmt: skip
+        table.add_row(flow.source, f"{flow.documents_in:,}", in_units(flow.bytes_in), f"{flow.documents_kept:,}",
+                      in_units(flow.bytes_kept), reasons or "-")  # fmt: skip
     console.print(table)
     if summary.planted:
         planted = Table(title="Planted in the sample", title_justify="left")

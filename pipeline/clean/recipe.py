@@ -10,9 +10,13 @@ defaults included, and the splitter: a changed default, another splitter or a fi
 name is refused, with the new pin. Those that are shipped lie in RECIPES.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict
+from rich.console import Console
+from rich.table import Table
 
 from pipeline.clean.run import CleanConfig
 from pipeline.core.config import Config, load
@@ -47,8 +51,33 @@ def read(name: str) -> CleanConfig:
     return load(RecipeFile, file_of(name)).clean
 
 
+@dataclass(frozen=True)
+class Short:
+    """A recipe on one line. The comment that opens its file says it first, as "# For: ..." and "# Source: ..."."""
+
+    name: str
+    use: str
+    source: str
+
+
+def in_short(name: str) -> Short:
+    said = dict(line.split(": ", 1) for line in _comment(name) if line.startswith(("For: ", "Source: ")))
+    return Short(name, said["For"], said["Source"])
+
+
+def show(recipes: Sequence[Short]) -> None:
+    table = Table("recipe", "for", "source", box=None, pad_edge=False)
+    for one in recipes:
+        table.add_row(one.name, one.use, one.source)
+    Console(markup=False, highlight=False).print(table)
+
+
 def about(name: str) -> str:
-    """The comment that opens a recipe's file."""
+    """The comment that opens a recipe's file, but for what `in_short` says."""
+    return " ".join(line for line in _comment(name) if not line.startswith(("For: ", "Source: ")))
+
+
+def _comment(name: str) -> list[str]:
     lines = file_of(name).read_text(encoding="utf-8").splitlines()
     end = next((at for at, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return " ".join(line.removeprefix("#").strip() for line in lines[:end])
+    return [line.removeprefix("#").strip() for line in lines[:end]]

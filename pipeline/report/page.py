@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import Flow
+from pipeline.core.sizes import in_units
 from pipeline.report.waterfall import Bar, Summary, bars
 
 ROW, BAR = 22, 15  # pixels
@@ -29,9 +30,9 @@ def write(summary: Summary, file: Path) -> None:
     keys = "".join(f'<span class="key" style="background:{colours[s]}"></span>{escape(s)}' for s in summary.stages)
     unused = ""
     if summary.unused:
-        megabytes = sum(folder.num_bytes for folder in summary.unused) / 1e6
+        size = in_units(sum(folder.num_bytes for folder in summary.unused))
         names = ", ".join(escape(folder.name) for folder in summary.unused)
-        unused = f"<p>Unused stage folders of other settings, which may go: {names} ({megabytes:,.1f} MB).</p>\n"
+        unused = f"<p>Unused stage folders of other settings, which may go: {names} ({size}).</p>\n"
     body = "".join(_section(flow, colours) for flow in summary.flows)
     html = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -66,8 +67,8 @@ def _row(bar: Bar, top: int, colours: dict[str, str]) -> str:
     middle = top + ROW - 7
     documents, share = (f"{bar.documents:,}", f"{bar.share:.1%}") if bar.documents else ("", "")  # edits take none
     label = f"{bar.stage}: {bar.name}" if bar.stage else bar.name
-    megabytes = f"{bar.num_bytes / 1e6:,.2f} MB"
-    told = f"{label}: {bar.documents:,} documents, {megabytes}; {bar.left:.1%} left"
+    size = in_units(bar.num_bytes)
+    told = f"{label}: {bar.documents:,} documents, {size}; {bar.left:.1%} left"
     left = PLOT * bar.left
     if bar.stage:
         taken = max(PLOT * bar.share, 1.5 if bar.documents else 0)
@@ -82,7 +83,7 @@ def _row(bar: Bar, top: int, colours: dict[str, str]) -> str:
         f'<text x="{LABELS - 10}" y="{middle}" text-anchor="end">{escape(label)}</text>{boxes}'
         f'<text x="{LABELS + PLOT + 100}" y="{middle}" text-anchor="end">{documents}</text>'
         f'<text x="{LABELS + PLOT + 160}" y="{middle}" text-anchor="end"{faint}>{share}</text>'
-        f'<text x="{LABELS + PLOT + FIGURES}" y="{middle}" text-anchor="end"{faint}>{megabytes}</text>'
+        f'<text x="{LABELS + PLOT + FIGURES}" y="{middle}" text-anchor="end"{faint}>{size}</text>'
         "</g>\n"
     )
 

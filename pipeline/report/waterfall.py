@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipeline.core.ledger import Flow, Ledger, Loss
 from pipeline.core.manifest import is_done, read_manifest, unused_folders
+from pipeline.core.sizes import in_units
 
 ALL = "all sources"
 
@@ -85,16 +86,16 @@ def show(summary: Summary) -> None:
     console = Console(highlight=False, markup=False)
     for flow in summary.flows:
         table = Table(title=flow.source, title_justify="left", title_style="bold")
-        for column in ("stage", "reason", "documents", "MB", "share", "left"):
+        for column in ("stage", "reason", "documents", "size", "share", "left"):
             table.add_column(column, justify="left" if column in ("stage", "reason") else "right")
         for bar in bars(flow):
             sign = "-" if bar.stage else ""
             documents = f"{sign}{bar.documents:,}" if bar.documents or not bar.stage else ""
-            megabytes = f"{(-bar.num_bytes if bar.stage and bar.num_bytes else bar.num_bytes) / 1e6:,.2f}"
+            size = in_units(-bar.num_bytes if bar.stage else bar.num_bytes)
             share = f"{bar.share:.1%}" if documents else ""
-            table.add_row(bar.stage, bar.name, documents, megabytes, share, f"{bar.left:.1%}")
+            table.add_row(bar.stage, bar.name, documents, size, share, f"{bar.left:.1%}")
         console.print(table)
     if summary.unused:
-        size = sum(folder.num_bytes for folder in summary.unused) / 1e6
+        size = in_units(sum(folder.num_bytes for folder in summary.unused))
         names = ", ".join(folder.name for folder in summary.unused)
-        console.print(f"unused stage folders of other settings, which may go: {names} ({size:,.1f} MB)")
+        console.print(f"unused stage folders of other settings, which may go: {names} ({size})")

@@ -105,7 +105,9 @@ def test_recipes_on_the_command_line(documents: Path, tmp_path: Path) -> None:
     nothing = penstock("recipe", "diff", "gopher", "c4", "--data", tmp_path)
     assert nothing.returncode == 2
     assert "holds no documents (no *.documents.parquet)" in nothing.stderr
-    assert "fineweb      FineWeb (Penedo et al. 2024" in penstock("recipe", "list").stdout
+    listed = penstock("recipe", "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["recipe", *recipe.names()], "one line each"
+    assert re.match(r"fineweb +English web pages, as FineWeb +Penedo 2024, arXiv 2406\.17557", listed[3])
     shown = penstock("recipe", "show", "fineweb")
     assert f"recipe fineweb, pin {recipe.read('fineweb').pin}" in shown.stdout
     assert "min_terminal_lines 0.12" in shown.stdout

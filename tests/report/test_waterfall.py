@@ -77,7 +77,7 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert not {name for _, name, _ in read.attributes} & {"src", "href", "onload", "data"}
     assert "http" not in file.read_text()
     assert "books & <more>" in read.text
-    assert "clean: short: 25 documents, 1.00 MB; 75.0% left" in read.text
+    assert "clean: short: 25 documents, 1.0 MB; 75.0% left" in read.text
     assert "75.0% of the documents and 70.0% of the bytes are kept" in read.text
     assert "clean-0123456789ab (2.0 MB)" in read.text
     widths = [float(value or 0) for tag, name, value in read.attributes if tag == "rect" and name == "width"]

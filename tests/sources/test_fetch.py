@@ -404,8 +404,8 @@ def test_dry_run_lists_and_writes_nothing(server: Server, tmp_path: Path) -> Non
     (tmp_path / "list.txt").write_text(f"{server.url}{BOOK} {sha(BODY)}\n{server.url}/b.txt 2000000\n")
     out = tmp_path / "out"
     shown = penstock("fetch", "books", out, "--dry-run", "--set", f"urls={tmp_path / 'list.txt'}").stdout.splitlines()
-    assert shown[0].split() == ["0.30", "MB", "127.0.0.1/books/a.txt", f"sha256:{sha(BODY)}"]
-    assert shown[2].split() == ["2.30", "MB", "in", "2", "files"]
+    assert shown[0].split() == ["300.0", "kB", "127.0.0.1/books/a.txt", f"sha256:{sha(BODY)}"]
+    assert shown[2].split() == ["2.3", "MB", "in", "2", "files"]
     assert not out.exists()
     assert [asked.method for asked in server.log] == ["HEAD"]
 

@@ -25,6 +25,7 @@ from pipeline.core.files import exclusive
 from pipeline.core.manifest import Manifest, fingerprint, is_done, read_manifest, write_manifest
 from pipeline.core.plugins import load
 from pipeline.core.progress import Bar
+from pipeline.core.sizes import in_units
 from pipeline.sources.fetch.base import PACKAGE, FetchConfig, RemoteFile
 from pipeline.sources.fetch.download import Fetched, Part, download
 from pipeline.sources.fetch.web import Missing, Web
@@ -63,10 +64,10 @@ def list_files(config: FetchConfig) -> list[RemoteFile]:
 
 def print_files(files: Sequence[RemoteFile]) -> None:
     for file in files:
-        size = f"{file.num_bytes / 1e6:>12,.2f} MB" if file.num_bytes is not None else f"{'unknown':>12}   "
-        print(f"{size}  {file.name}  {file.checksum}".rstrip())
+        size = in_units(file.num_bytes) if file.num_bytes is not None else "unknown"
+        print(f"{size:>12}  {file.name}  {file.checksum}".rstrip())
     total = sum(file.num_bytes or 0 for file in files)
-    print(f"{total / 1e6:>12,.2f} MB  in {len(files)} files")
+    print(f"{in_units(total):>12}  in {len(files)} files")
 
 
 def fetch(config: FetchConfig, out: Path) -> Manifest:
@@ -143,7 +144,7 @@ def _fetch_all(web: Web, wanted: Sequence[RemoteFile], out: Path) -> tuple[dict[
                         missing.append(str(error))
                     except UserError as error:
                         failed.append(str(error))
-                bar.advance(len(ready), note=f"{sum(sizes.values()) / 1e6:,.0f} MB")
+                bar.advance(len(ready), note=in_units(sum(sizes.values())))
         finally:
             web.stop()  # on Ctrl-C or a full disk nobody goes on
             wait(running, timeout=GRACE_S)
