@@ -447,7 +447,7 @@ def main() -> None:
         _fail(str(mistake), mistake.exit_code)
     except SystemExit as ended:
         if ended.code == 130:  # typer's answer to Ctrl-C
-            _fail("interrupted; the same command goes on from here", 130)
+            _fail("interrupted; what is done stays: run the same command again to go on", 130)
         raise
 
 

@@ -151,7 +151,7 @@ def _fetch_all(web: Web, wanted: Sequence[RemoteFile], out: Path) -> tuple[dict[
     if failed:
         raise UserError(
             f"{len(failed)} of {len(wanted)} files could not be fetched: {'; '.join(failed[:SHOWN])}\n"
-            "what came stays; the same command goes on from here"
+            "what came stays: run the same command again to go on"
         )
     return got, missing
 
