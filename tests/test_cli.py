@@ -127,7 +127,8 @@ def test_interrupted_prepare_says_so(sample: Path, tmp_path: Path) -> None:
         wait_for(lambda: "starts" in (tmp_path / "log").read_text(), 60, "the first stage")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
-    assert "penstock: interrupted; what is done stays: run the same command again to go on" in (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text()
+    assert "penstock: interrupted; what is done stays: run the same command again to go on" in said
 
 
 def test_missing_config_file(tmp_path: Path) -> None:
