@@ -399,8 +399,8 @@ def dedup_curve(settings: Settings = [], as_json: AsJson = False) -> None:  # no
     Example: penstock dedup curve --set bands=20 --set rows=6 --set min_jaccard=0.6
     """
     from pipeline.core.config import load
-    from pipeline.dedup import curve
     from pipeline.dedup.config import DedupConfig
+    from pipeline.dedup.signatures import curve
 
     config = load(DedupConfig, None, settings)
     if as_json:

@@ -40,8 +40,8 @@ from pipeline.core.manifest import (
 from pipeline.core.shard_map import Workers
 from pipeline.core.sizes import in_units
 from pipeline.core.tables import DOCUMENTS_FILE
-from pipeline.dedup.passages import PassagesConfig
-from pipeline.dedup.passages import run as passages
+from pipeline.dedup.passages.run import PassagesConfig
+from pipeline.dedup.passages.run import run as passages
 from pipeline.dedup.run import DedupConfig
 from pipeline.dedup.run import run as dedup
 from pipeline.shards.run import ShardsConfig

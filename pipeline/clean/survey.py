@@ -5,7 +5,7 @@ filters before it have kept, as they have edited them. What it wrote is merged o
 given. Surveys lie in the stage's scratch folder and are resumed split by split, like the stage itself. A filter with
 `merge_on` in place of `merge` is given the workers as well.
 
-Filters are found by their section's class, so that other stages have filters of their own (dedup/passages.py).
+Filters are found by their section's class, so that other stages have filters of their own (dedup/passages/).
 """
 
 import sys

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.core.config import Config
-from pipeline.dedup.minhash import MinHash
+from pipeline.dedup.signatures.minhash import MinHash
 
 
 class DedupConfig(Config):

@@ -16,10 +16,10 @@ from pipeline.core.errors import ArtifactError
 from pipeline.core.schema import DOCUMENT, LEDGER
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import TableWriter, read_batches
-from pipeline.dedup.plan import FileTask, Plan
-from pipeline.dedup.rows import KNOWN_FILE, REPEAT, TRUTH, VERDICT, Fate, evidence, facts, fill, from_ids, to_ids
-from pipeline.dedup.runs import Array, distinct, of_file, places, sorted_by
-from pipeline.dedup.signatures import recall
+from pipeline.dedup.signatures.sign import recall
+from pipeline.dedup.spill.plan import FileTask, Plan
+from pipeline.dedup.spill.rows import KNOWN_FILE, REPEAT, TRUTH, VERDICT, Fate, evidence, facts, fill, from_ids, to_ids
+from pipeline.dedup.spill.runs import Array, distinct, of_file, places, sorted_by
 
 STAGE = "dedup"
 CLUSTERS = pa.schema(

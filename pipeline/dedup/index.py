@@ -13,9 +13,9 @@ from pipeline.core.manifest import Manifest, fingerprint, is_done, read_manifest
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.decide import STAGE, Judged
-from pipeline.dedup.plan import FileTask
-from pipeline.dedup.rows import EXCLUDED, KNOWN_FILE, Fate, facts, fill, known
-from pipeline.dedup.runs import RunWriter, distinct, of_file, places
+from pipeline.dedup.spill.plan import FileTask
+from pipeline.dedup.spill.rows import EXCLUDED, KNOWN_FILE, Fate, facts, fill, known
+from pipeline.dedup.spill.runs import RunWriter, distinct, of_file, places
 
 FOLDER = "index"
 INDEX_STAGE = "dedup-index"

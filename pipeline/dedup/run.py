@@ -1,23 +1,28 @@
 """The dedup stage: documents in, each text once out; a ledger row for every document, naming the survivor.
 
-Every step reads rows sorted by one key and writes rows sorted by the next (rows.py has them, runs.py how): a task takes
-a span of keys, or a documents file, holds `task_memory_mb` at most, and the rest lies on disk. No process holds all
-documents, and no document is known by its place: what meets, meets by doc_id or by a hash.
+Every step reads rows sorted by one key and writes rows sorted by the next: a task takes a span of keys, or a documents
+file, holds `task_memory_mb` at most, and the rest lies on disk. No process holds all documents, and no document is
+known by its place: what meets, meets by doc_id or by a hash.
 
-| step               | by        | rows in, rows out                                              | module        |
-|--------------------|-----------|----------------------------------------------------------------|---------------|
-| sign               | file      | documents -> FACTS (signature, band hashes), CAPTURE           | signatures.py |
-| captures           | page      | CAPTURE -> EDGE to the newest of a page, TEXT of that          | copies.py     |
-| texts              | text      | TEXT -> EDGE between equal texts                               | copies.py     |
-| bands              | file      | FACTS of one document of each text -> ENTRY per band           | join.py       |
-| join               | band hash | ENTRY -> PAIR in a bucket                                      | join.py       |
-| attach, compare    | document  | PAIR -> EDGE, if the signatures are similar enough             | compare.py    |
-| verify (optional)  | document  | PAIR -> EDGE, if the texts are                                 | texts.py      |
-| components         | document  | EDGE -> LABEL: the smallest document of the cluster            | components.py |
-| members, survivors | cluster   | LABEL -> MEMBER -> VERDICT                                     | survivors.py  |
-| beside, evidence   | document  | PAIR of document and survivor -> EVIDENCE: estimate, bands     | compare.py    |
-| decide             | file      | documents, VERDICT, EVIDENCE -> documents that stay, ledger    | decide.py     |
-| index (optional)   | file      | FACTS, VERDICT -> KNOWN, for later runs, which `recall` it     | index.py      |
+    signatures/   what is known of one document: the hash of its text, its MinHash signature
+    clusters/     documents meet: candidates, edges, components, and who survives
+    spill/        what the steps meet in: rows on disk, sorted
+    passages/     the stage that follows: not whole documents but lines and passages that stand elsewhere too
+
+| step               | by        | rows in, rows out                                           | module              |
+|--------------------|-----------|-------------------------------------------------------------|---------------------|
+| sign               | file      | documents -> FACTS (signature, band hashes), CAPTURE        | signatures/sign     |
+| captures           | page      | CAPTURE -> EDGE to the newest of a page, TEXT of that       | clusters/copies     |
+| texts              | text      | TEXT -> EDGE between equal texts                            | clusters/copies     |
+| bands              | file      | FACTS of one document of each text -> ENTRY per band        | clusters/join       |
+| join               | band hash | ENTRY -> PAIR in a bucket                                   | clusters/join       |
+| attach, compare    | document  | PAIR -> EDGE, if the signatures are similar enough          | clusters/compare    |
+| verify (optional)  | document  | PAIR -> EDGE, if the texts are                              | clusters/texts      |
+| components         | document  | EDGE -> LABEL: the smallest document of the cluster         | clusters/components |
+| members, survivors | cluster   | LABEL -> MEMBER -> VERDICT                                  | clusters/survivors  |
+| beside, evidence   | document  | PAIR of document and survivor -> EVIDENCE: estimate, bands  | clusters/compare    |
+| decide             | file      | documents, VERDICT, EVIDENCE -> documents that stay, ledger | decide              |
+| index (optional)   | file      | FACTS, VERDICT -> KNOWN, for later runs, which `recall` it  | index               |
 
 The result depends on the documents and the settings alone: not on workers, memory, files, or their order.
 """
@@ -33,11 +38,13 @@ from pipeline.core.ledger import tally
 from pipeline.core.manifest import SCRATCH, run_stage
 from pipeline.core.shard_map import Counts, Receipt, Split, Workers
 from pipeline.core.tables import DOCUMENTS_FILE
-from pipeline.dedup import compare, components, copies, decide, index, join, signatures, survivors, texts
+from pipeline.dedup import decide, index
+from pipeline.dedup.clusters import compare, components, copies, join, survivors, texts
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.plan import FileTask, KeyTask, Plan, file_id
-from pipeline.dedup.rows import CAPTURE, EDGE, ENTRY, LABEL, MEMBER, PAIR, TEXT, signed
-from pipeline.dedup.runs import spans
+from pipeline.dedup.signatures.sign import recall_file, sign_file
+from pipeline.dedup.spill.plan import FileTask, KeyTask, Plan, file_id
+from pipeline.dedup.spill.rows import CAPTURE, EDGE, ENTRY, LABEL, MEMBER, PAIR, TEXT, signed
+from pipeline.dedup.spill.runs import spans
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +111,8 @@ def total(receipts: list[Receipt], count: str = "rows") -> int:
 def _link(steps: Steps) -> int:
     """Number of EDGE rows between documents of one cluster."""
     config = steps.plan.config
-    num_documents = total(steps.by_file(signatures.sign_file, "sign"))
-    num_documents += total(steps.by_known(signatures.recall_file, "recall"))
+    num_documents = total(steps.by_file(sign_file, "sign"))
+    num_documents += total(steps.by_known(recall_file, "recall"))
     captures = steps.by_key(copies.group_captures, "captures", num_documents, CAPTURE.row_bytes)
     num_edges = total(captures, "edges")
     if config.exact:

@@ -34,13 +34,13 @@ from datatrove.utils.hashing import HashConfig
 
 from pipeline.core.manifest import committed_files
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import signatures
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.curve import linked
-from pipeline.dedup.minhash import MinHash, similarity
-from pipeline.dedup.plan import FileTask, Plan
-from pipeline.dedup.rows import LABEL, facts, to_ids
 from pipeline.dedup.run import Steps, cluster, link_near, run
+from pipeline.dedup.signatures.curve import linked
+from pipeline.dedup.signatures.minhash import MinHash, similarity
+from pipeline.dedup.signatures.sign import sign_file
+from pipeline.dedup.spill.plan import FileTask, Plan
+from pipeline.dedup.spill.rows import LABEL, facts, to_ids
 from tests.bench import dedup_corpus as corpus
 from tests.bench.clean import english_pages
 from tests.bench.row import Row
@@ -84,7 +84,7 @@ def signature_rows() -> Iterator[Row]:
         plan = Plan(DedupConfig(), clean, (), root / "scratch")
         theirs = [TheirDocument(text=document.text, id=document.key) for document in documents[::10]]
         sides: list[tuple[Callable[[int], Any], int]] = [
-            (lambda number: in_folder(signatures.sign_file, FileTask(plan, 0), root / f"ours-{number}", "web-00000"),
+            (lambda number: in_folder(sign_file, FileTask(plan, 0), root / f"ours-{number}", "web-00000"),
              sum(len(document.text.encode()) for document in documents)),
             (lambda number: MinhashDedupSignature(str(root / f"theirs-{number}")).run(iter(theirs)),
              sum(len(document.text.encode()) for document in theirs)),
@@ -132,7 +132,7 @@ def join_rows() -> Iterator[Row]:
         root = Path(folder)
         plan = Plan(DedupConfig(min_jaccard=0), corpus.write(root, JOINED, 16), (), root / "scratch")
         steps = Steps(plan, OneProcess())  # type: ignore[arg-type]
-        steps.by_file(signatures.sign_file, "sign")
+        steps.by_file(sign_file, "sign")
         write_their_signatures(plan, root / "theirs")
         ours = [cpu_seconds(lambda number=number: our_clusters(steps, number)) for number in range(ROUNDS + 1)]
         theirs = [cpu_seconds(lambda: their_clusters(root / "theirs"))]

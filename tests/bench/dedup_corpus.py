@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.manifest import run_stage
 from pipeline.core.schema import DOCUMENT
-from pipeline.dedup.exact import Folded
+from pipeline.dedup.signatures.exact import Folded
 
 WORDS, LETTERS = 104, 5
 EDITS = range(1, 9)

@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline.core.shard_map import Counts, Receipt, Split
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.plan import Plan
 from pipeline.dedup.run import Steps
-from pipeline.dedup.runs import Array, Kind, RunWriter
+from pipeline.dedup.spill.plan import Plan
+from pipeline.dedup.spill.runs import Array, Kind, RunWriter
 
 
 class OneProcess:

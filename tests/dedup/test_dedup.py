@@ -21,10 +21,10 @@ from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
 from pipeline.dedup.decide import decide_file
-from pipeline.dedup.plan import FileTask, Plan
-from pipeline.dedup.rows import EDGE
 from pipeline.dedup.run import DedupConfig, run
-from pipeline.dedup.runs import RunWriter
+from pipeline.dedup.spill.plan import FileTask, Plan
+from pipeline.dedup.spill.rows import EDGE
+from pipeline.dedup.spill.runs import RunWriter
 from tests.dedup.documents import docstrings, documents, write_stage
 
 

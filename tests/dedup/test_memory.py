@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.rows import CAPTURE, EDGE, ENTRY, LABEL, PAIR, facts, fill
-from pipeline.dedup.runs import Array, Kind, RunWriter
+from pipeline.dedup.spill.rows import CAPTURE, EDGE, ENTRY, LABEL, PAIR, facts, fill
+from pipeline.dedup.spill.runs import Array, Kind, RunWriter
 from tests.dedup.steps import in_folder
 from tests.processes import ROOT
 
@@ -19,10 +19,10 @@ BUDGET_MB = 48
 SCRIPT = """
 import sys, threading, time
 from pathlib import Path
-from pipeline.dedup import compare, components, copies, join, survivors
+from pipeline.dedup.clusters import compare, components, copies, join, survivors
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.plan import KeyTask, Plan
-from pipeline.dedup.runs import ALL
+from pipeline.dedup.spill.plan import KeyTask, Plan
+from pipeline.dedup.spill.runs import ALL
 
 folder, function = Path(sys.argv[1]), eval(sys.argv[2])
 plan = Plan(DedupConfig(task_memory_mb=int(sys.argv[3])), folder, (), folder)

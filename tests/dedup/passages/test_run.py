@@ -13,8 +13,7 @@ from pipeline.core.manifest import read_manifest, stage_folders
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
 from pipeline.core.tables import read_documents
-from pipeline.dedup import passages
-from pipeline.dedup.passages import PassagesConfig
+from pipeline.dedup.passages.run import PassagesConfig, run
 from pipeline.report.document import life
 from tests.dedup.documents import docstrings, documents, write_stage
 from tests.processes import penstock
@@ -54,7 +53,7 @@ def test_passages_go_and_the_ledger_says_so(config: PassagesConfig, workers: Wor
     rows = corpus()
     rows[7] = replace(rows[7], meta={"edits": "pii"})  # of the stage clean
     before = write_stage(tmp_path, {"web-00000": rows[:25], "web-00001": rows[25:]}, "dedup")
-    after = passages.run(config, before, tmp_path, workers)
+    after = run(config, before, tmp_path, workers)
     texts, ledger = left(after), Ledger({"dedup": before, "passages": after})
     verdicts = {entry.key: entry for entry in ledger.fates() if entry.verdict == "edited"}
     gone = {"0": NOTICE, "1": NOTICE, "2": NOTICE, "7": ITEM}
@@ -77,16 +76,16 @@ def test_files_and_their_order_play_no_part(config: PassagesConfig, workers: Wor
     found = []
     for number, files in enumerate(({"a": rows}, {"a": rows[20:], "b": rows[:11], "c": rows[11:20][::-1]})):
         root = tmp_path / f"{number}"
-        found.append(left(passages.run(config, write_stage(root, files, "dedup"), root, workers)))
+        found.append(left(run(config, write_stage(root, files, "dedup"), root, workers)))
     assert found[0] == found[1]
 
 
 def test_an_edited_set_is_another_stage(config: PassagesConfig, workers: Workers, tmp_path: Path) -> None:
     before = write_stage(tmp_path, {"a": corpus()[:9]}, "dedup")
-    first = passages.run(config, before, tmp_path, workers)
-    assert passages.run(config, before, tmp_path, workers) == first
+    first = run(config, before, tmp_path, workers)
+    assert run(config, before, tmp_path, workers) == first
     (tmp_path / "quiz.jsonl").write_text(json.dumps({"ask": "Something else."}))
-    second = passages.run(config, before, tmp_path, workers)
+    second = run(config, before, tmp_path, workers)
     assert second != first
     assert ITEM in left(second)["7"]
 

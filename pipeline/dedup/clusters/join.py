@@ -13,9 +13,9 @@ import numpy as np
 
 from pipeline.core.kernels import kernel
 from pipeline.core.shard_map import Counts
-from pipeline.dedup.plan import FileTask, KeyTask, Plan
-from pipeline.dedup.rows import ENTRY, EXCLUDED, PAIR, facts, fill
-from pipeline.dedup.runs import COPIES, Array, RunWriter, distinct, of_file, places, with_carry
+from pipeline.dedup.spill.plan import FileTask, KeyTask, Plan
+from pipeline.dedup.spill.rows import ENTRY, EXCLUDED, PAIR, facts, fill
+from pipeline.dedup.spill.runs import COPIES, Array, RunWriter, distinct, of_file, places, with_carry
 
 WINDOW = 32
 NEEDED = ("num_ngrams", "bands")  # of the facts

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedup.rows import ENTRY, PAIR
-from pipeline.dedup.runs import (
+from pipeline.dedup.spill.rows import ENTRY, PAIR
+from pipeline.dedup.spill.runs import (
     ALL,
     COPIES,
     PARTS,

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.shard_map import Counts
-from pipeline.dedup.minhash import similarity
-from pipeline.dedup.plan import KeyTask
-from pipeline.dedup.rows import EDGE, KNOWN_FILE, PAIR, evidence, fill, signed
-from pipeline.dedup.runs import RunWriter, distinct
-from pipeline.dedup.signatures import lookup
+from pipeline.dedup.signatures.minhash import similarity
+from pipeline.dedup.signatures.sign import lookup
+from pipeline.dedup.spill.plan import KeyTask
+from pipeline.dedup.spill.rows import EDGE, KNOWN_FILE, PAIR, evidence, fill, signed
+from pipeline.dedup.spill.runs import RunWriter, distinct
 
 
 def attach(task: KeyTask, folder: Path) -> Counts:

@@ -12,12 +12,12 @@ from pipeline.clean.verdict import Drop, Filter, Replace, Verdict
 from pipeline.core.errors import UserError
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import decontaminate, evaluation_sets
-from pipeline.dedup.decontaminate import Config
-from pipeline.dedup.evaluation_sets import EvaluationSet
-from pipeline.dedup.folded import fold
+from pipeline.dedup.passages import decontaminate, evaluation_sets
+from pipeline.dedup.passages.decontaminate import Config
+from pipeline.dedup.passages.evaluation_sets import EvaluationSet
+from pipeline.dedup.passages.folded import fold
 from tests.dedup.documents import docstrings, documents
-from tests.dedup.first_pass import surveyed
+from tests.dedup.passages.first_pass import surveyed
 
 QUESTION = "When the keeper of the weir opens the upper sluice at dawn, which of the fields is flooded first?"
 ANSWERS = ["the field below the old mill by the ford", "the orchard", "none"]

@@ -8,9 +8,9 @@ import pytest
 from pipeline.clean.verdict import Replace
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import lines
+from pipeline.dedup.passages import lines
 from tests.dedup.documents import documents
-from tests.dedup.first_pass import surveyed
+from tests.dedup.passages.first_pass import surveyed
 
 NOTICE = "This story was produced by the agency and may not be published."
 TWO = f"{NOTICE}\nWrite to the desk with corrections of fact, at any hour."

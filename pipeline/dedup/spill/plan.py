@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.core.manifest import committed_files
 from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.rows import known
-from pipeline.dedup.runs import Kind, Runs, Span
+from pipeline.dedup.spill.rows import known
+from pipeline.dedup.spill.runs import Kind, Runs, Span
 from pipeline.sources.base import source_of
 
 

@@ -35,9 +35,9 @@ from pipeline.core.kernels import kernel
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import evaluation_sets, occurrences
-from pipeline.dedup.evaluation_sets import EvaluationSet, Item
-from pipeline.dedup.folded import Folded, cut, fold, grams, runs
+from pipeline.dedup.passages import evaluation_sets, occurrences
+from pipeline.dedup.passages.evaluation_sets import EvaluationSet, Item
+from pipeline.dedup.passages.folded import Folded, cut, fold, grams, runs
 
 SHOWN_ITEMS, SHOWN_CHARS = 10, 200
 

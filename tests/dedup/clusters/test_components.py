@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup import run as stage
-from pipeline.dedup.components import UNITE_ROW_BYTES, roots
+from pipeline.dedup.clusters.components import UNITE_ROW_BYTES, roots
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.rows import EDGE, LABEL
+from pipeline.dedup.spill.rows import EDGE, LABEL
 from tests.dedup.steps import lay, steps_over
 
 Id = tuple[int, int]

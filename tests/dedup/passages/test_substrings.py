@@ -9,9 +9,9 @@ import pytest
 from pipeline.clean.verdict import Drop, Replace
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import occurrences, substrings
+from pipeline.dedup.passages import occurrences, substrings
 from tests.dedup.documents import documents
-from tests.dedup.first_pass import surveyed
+from tests.dedup.passages.first_pass import surveyed
 
 N = 4
 

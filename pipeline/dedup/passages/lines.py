@@ -31,7 +31,7 @@ from pipeline.clean.verdict import Filter, Replace, Verdict
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import occurrences
+from pipeline.dedup.passages import occurrences
 
 SHOWN_CHARS = 100
 _BREAKS = {"line": re.compile(r"(\n+)"), "paragraph": re.compile(r"(\n{2,})")}

@@ -17,11 +17,11 @@ import xxhash
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import read_batches
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.exact import exact_hashes, fold
-from pipeline.dedup.minhash import MinHash
-from pipeline.dedup.plan import FileTask, Plan
-from pipeline.dedup.rows import CAPTURE, NEW, facts, from_ids
-from pipeline.dedup.runs import Array, RunWriter, distinct_ids
+from pipeline.dedup.signatures.exact import exact_hashes, fold
+from pipeline.dedup.signatures.minhash import MinHash
+from pipeline.dedup.spill.plan import FileTask, Plan
+from pipeline.dedup.spill.rows import CAPTURE, NEW, facts, from_ids
+from pipeline.dedup.spill.runs import Array, RunWriter, distinct_ids
 from pipeline.sources.base import group, source_of
 
 BYTES_AT_ONCE = 8 << 20

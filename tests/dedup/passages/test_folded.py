@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.clean.characters import FLAGS, OTHER
 from pipeline.clean.words import split
-from pipeline.dedup.folded import cut, fold, grams, runs
+from pipeline.dedup.passages.folded import cut, fold, grams, runs
 
 ALPHABET = "abz AZ \n\t'’.,-_…“日本語ไทยéÅİß\u0301\u200d❤\ufe0f😀3½\ud800"
 

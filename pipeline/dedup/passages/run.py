@@ -18,9 +18,9 @@ from pipeline.clean.run import run_filters
 from pipeline.core.config import Config
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.shard_map import Workers
-from pipeline.dedup.decontaminate import Config as DecontaminateConfig
-from pipeline.dedup.lines import Config as LinesConfig
-from pipeline.dedup.substrings import Config as SubstringsConfig
+from pipeline.dedup.passages.decontaminate import Config as DecontaminateConfig
+from pipeline.dedup.passages.lines import Config as LinesConfig
+from pipeline.dedup.passages.substrings import Config as SubstringsConfig
 
 STAGE = "passages"
 VERSION = 1

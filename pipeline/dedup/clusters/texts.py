@@ -16,10 +16,10 @@ import numpy as np
 from pipeline.core.kernels import kernel
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import read_batches
-from pipeline.dedup.plan import FileTask, KeyTask
-from pipeline.dedup.rows import EDGE, KNOWN_FILE, NEEDED, NGRAM, PAIR, TRUTH, fill, from_ids
-from pipeline.dedup.runs import Array, RunWriter, distinct, distinct_ids, of_file, places
-from pipeline.dedup.signatures import lookup
+from pipeline.dedup.signatures.sign import lookup
+from pipeline.dedup.spill.plan import FileTask, KeyTask
+from pipeline.dedup.spill.rows import EDGE, KNOWN_FILE, NEEDED, NGRAM, PAIR, TRUTH, fill, from_ids
+from pipeline.dedup.spill.runs import Array, RunWriter, distinct, distinct_ids, of_file, places
 
 ENDS = (("high", "low"), ("other_high", "other_low"))
 

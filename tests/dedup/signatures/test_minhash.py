@@ -9,8 +9,8 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedup.exact import exact_hash, exact_hashes, fold
-from pipeline.dedup.minhash import EMPTY, MinHash, Unit, similarity
+from pipeline.dedup.signatures.exact import exact_hash, exact_hashes, fold
+from pipeline.dedup.signatures.minhash import EMPTY, MinHash, Unit, similarity
 
 
 def words_of(rng: random.Random, count: int) -> list[str]:

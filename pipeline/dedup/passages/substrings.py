@@ -34,8 +34,8 @@ from pipeline.clean.verdict import Drop, Filter, Replace, Verdict
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
-from pipeline.dedup import occurrences
-from pipeline.dedup.folded import Folded, cut, fold, grams, runs
+from pipeline.dedup.passages import occurrences
+from pipeline.dedup.passages.folded import Folded, cut, fold, grams, runs
 
 SHOWN_CHARS = 100
 

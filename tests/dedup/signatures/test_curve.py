@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.dedup.curve import candidates, linked
+from pipeline.dedup.signatures.curve import candidates, linked
 from tests.processes import penstock
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dedup import compare, join
+from pipeline.dedup.clusters import compare, join
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.rows import EDGE, ENTRY, PAIR, facts
-from pipeline.dedup.runs import COPIES
+from pipeline.dedup.spill.rows import EDGE, ENTRY, PAIR, facts
+from pipeline.dedup.spill.runs import COPIES
 from tests.dedup.steps import lay, steps_over
 
 Pair = tuple[int, int]

@@ -24,7 +24,7 @@ import numpy as np
 from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, SPACE, decode
 from pipeline.core.kernels import kernel
 from pipeline.core.seeds import derive
-from pipeline.dedup.exact import Folded, fold
+from pipeline.dedup.signatures.exact import Folded, fold
 
 Array = np.ndarray[Any, Any]
 Unit = Literal["word", "character"]
