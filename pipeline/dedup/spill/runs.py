@@ -10,6 +10,7 @@ not (a million copies of one text), a piece is halved until it fits: between key
 key alone is too large. The files are Arrow IPC with one fixed-width column per field, read through a memory map.
 """
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ class Runs:
             elif num_rows:
                 chosen = None
                 if shared and (first >> 64) + 1 < end >> 64:  # one key may go on in the next piece
-                    chosen = _shared([table.keys[0][start:stop] for table, start, stop in slices])
+                    chosen = _shared([table.first_keys(start, stop) for table, start, stop in slices])
                 rows = _gather(slices, self.kind, chosen)
                 if len(rows):
                     yield rows if sum(stop > start for _, start, stop in slices) == 1 else self.kind.sort(rows)
@@ -248,20 +249,36 @@ def with_carry(pieces: Iterator[Array], *group: str, keep: int = 1) -> Iterator[
 
 
 class _Table:
-    """One file; columns are views into its memory map."""
+    """One file; columns are views into its memory map.
+
+    A page that was touched counts as memory of the process until it is released, with those around it: of a thousand
+    files that are searched and read for a few rows each, more than all rows that are wanted.
+    """
 
     def __init__(self, file: Path, kind: Kind) -> None:
-        batches = pa.ipc.open_file(pa.memory_map(str(file)))
-        self._batch, self._kind = batches.get_batch(0), kind
+        with open(file, "rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        self._batch, self._kind = pa.ipc.open_file(pa.py_buffer(self._map)).get_batch(0), kind
         self.keys = [self.column(name) for name in (kind.fields)[:2]]
 
     def column(self, name: str) -> Array:
         array, shape = self._batch.column(name), self._kind.dtype[name]
         return np.frombuffer(array.buffers()[1], dtype=shape, count=len(array))
 
+    def first_keys(self, start: int, stop: int) -> Array:
+        keys = self.keys[0][start:stop].copy()
+        self.release()
+        return keys
+
     def find(self, first: int, end: int) -> tuple[int, int]:
         """Rows [start, stop) whose keys are in the span."""
-        return self._place(first), self._place(end)
+        place = self._place(first), self._place(end)
+        self.release()
+        return place
+
+    def release(self) -> None:
+        """Pages leave the process, not the cache of the system; a view that touches one again gets it back."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def _place(self, key: int) -> int:
         high, low = key >> 64, key & (1 << 64) - 1
@@ -287,6 +304,7 @@ def _gather(
         part = np.empty(len(columns[kind.fields[0]]), dtype=kind.dtype)
         for name, column in columns.items():
             part[name] = column
+        table.release()
         parts.append(part)
     return np.concatenate(parts) if len(parts) > 1 else parts[0]
 

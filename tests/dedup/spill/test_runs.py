@@ -130,3 +130,33 @@ def test_first_and_distinct_rows_of_groups() -> None:
     assert firsts(rows, "high", "low").tolist() == [0, 0, 2, 0, 4], "two groups may share the first half"
     assert distinct(rows, *PAIR.fields).tolist() == [rows.tolist()[k] for k in (0, 2, 3, 4)]
     assert len(distinct(PAIR.empty(), *PAIR.fields)) == 0
+
+
+def mapped_bytes() -> int:
+    """Pages of files that count as memory of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssFile"))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_pages_of_files_do_not_pile_up(shared: bool, tmp_path: Path) -> None:
+    """Not even of those that are searched for a few rows: the kernel maps 64 KiB around each place."""
+    rng = np.random.default_rng(0)
+    for number in range(50):
+        with RunWriter(tmp_path, ENTRY, 1 << 40) as writer:
+            writer.append(ENTRY.sort(rows_of_hashes(rng.integers(0, 2**63, 40_000).astype(np.uint64))))
+        (tmp_path / "entry-000.arrow").rename(tmp_path / f"{number}.arrow")
+    runs, num_rows, peak = Runs(ENTRY, sorted(tmp_path.glob("*.arrow"))), 0, 0
+    list(Runs(ENTRY, runs.files[:1]).pieces(1 << 20, shared=shared))  # kernels are compiled, libraries mapped
+    before = mapped_bytes()
+    for rows in runs.pieces(8 << 20, shared=shared):
+        num_rows += len(rows)
+        peak = max(peak, mapped_bytes() - before)
+    assert shared or num_rows == 2_000_000
+    assert peak < 4 << 20, f"{peak >> 20} of {sum(file.stat().st_size for file in runs.files) >> 20} MiB"
+
+
+def rows_of_hashes(hashes: Array) -> Array:
+    rows = ENTRY.empty(len(hashes))
+    rows["hash"] = hashes
+    return rows
