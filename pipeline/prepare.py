@@ -40,7 +40,9 @@ from pipeline.core.manifest import (
 from pipeline.core.shard_map import Workers
 from pipeline.core.sizes import in_units
 from pipeline.core.tables import DOCUMENTS_FILE
+from pipeline.dedup.index import open_index
 from pipeline.dedup.passages.run import PassagesConfig
+from pipeline.dedup.passages.run import check as check_passages
 from pipeline.dedup.passages.run import run as passages
 from pipeline.dedup.run import DedupConfig
 from pipeline.dedup.run import run as dedup
@@ -96,8 +98,12 @@ class Summary(BaseModel, frozen=True):
 def prepare(config: PrepareConfig, out: Path) -> Summary:
     """All stages, done. Raises UserError for bad input, SplitsFailed for our bugs."""
     _refuse_others(out)
-    # a list or a set that is not there, a language that is none: said now, not after the stages before
-    inputs([*config.clean.filters, *config.passages.filters])
+    # a list, a set or an index that is not there or not to be used, a language that is none: said now, not after the
+    # stages before
+    inputs(config.clean.filters)
+    check_passages(config.passages)
+    for folder in config.dedup.against:
+        open_index(folder, config.dedup)
     with exclusive(out):
         return _prepare(config, out)
 

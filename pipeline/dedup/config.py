@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.core.config import Config
 from pipeline.dedup.signatures.minhash import MinHash
+
+MAX_ENTRIES = 16_384  # four bytes each, of every document; RefinedWeb has the most we know of, 9,000
 
 
 class DedupConfig(Config):
@@ -18,11 +20,11 @@ class DedupConfig(Config):
     """Drop texts that share most of their n-grams."""
     unit: Literal["word", "character"] = "word"
     """What n-grams are made of."""
-    ngram: int = Field(5, ge=1)
+    ngram: int = Field(5, ge=1, le=10_000)
     """Words (or characters) in a row that are compared; documents with fewer are compared whole."""
-    bands: int = Field(14, ge=1)
+    bands: int = Field(14, ge=1, le=10_000)
     """Bands of the MinHash signature; more bands find less similar pairs (`penstock dedup curve` shows which)."""
-    rows: int = Field(8, ge=1)
+    rows: int = Field(8, ge=1, le=10_000)
     """Signature entries per band; more rows need more similar pairs."""
     min_jaccard: float = Field(0.7, ge=0, le=1)
     """A pair found by a band is linked when its estimated similarity is at least this; 0 links every such pair."""
@@ -38,6 +40,13 @@ class DedupConfig(Config):
     """Also write index/: what later runs need in order to name these documents, without their texts."""
     task_memory_mb: int = Field(192, ge=1)
     """Working memory of a task in MiB, beyond its process; what is more lies on disk. Does not change the output."""
+
+    @model_validator(mode="after")
+    def _signature_is_not_too_large(self) -> "DedupConfig":
+        if self.bands * self.rows > MAX_ENTRIES:
+            raise ValueError(f"bands ({self.bands}) x rows ({self.rows}) are {self.bands * self.rows} entries a "
+                             f"signature; at most {MAX_ENTRIES}")  # fmt: skip
+        return self
 
     def minhash(self) -> MinHash:
         return MinHash(self.ngram, self.bands, self.rows, self.unit)

@@ -60,8 +60,8 @@ def open_index(folder: Path, config: DedupConfig) -> Path:
     made = read_manifest(found)
     if made.version != VERSION:
         raise UserError(f"dedup.against: {folder} has an index of version {made.version}, this one reads {VERSION}")
-    for name, value in made.config.items():
-        if value != getattr(config, name):
+    for name in SAME:
+        if (value := made.config.get(name)) != getattr(config, name):
             raise UserError(
                 f"dedup.against: {folder} was made with {name}={value}, this run has {getattr(config, name)}; "
                 f"set dedup.{name}={value}"

@@ -19,6 +19,7 @@ document. We cut: the one hit in our 25 MB of real books and news is 46 words of
 """
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -39,6 +40,8 @@ from pipeline.dedup.passages import evaluation_sets, occurrences
 from pipeline.dedup.passages.evaluation_sets import EvaluationSet, Item
 from pipeline.dedup.passages.folded import Folded, cut, fold, grams, runs
 
+logger = logging.getLogger(__name__)
+
 SHOWN_ITEMS, SHOWN_CHARS = 10, 200
 
 
@@ -48,15 +51,15 @@ class Config(PluginConfig):
     name: str = "decontaminate"
     sets: tuple[EvaluationSet, ...] = ()
     """Their files: paths, or mappings with `path` and `fields`."""
-    ngram: int = Field(13, ge=2)
+    ngram: int = Field(13, ge=2, le=10_000)
     """Words in a row that a document may not share with an item."""
-    min_words: int = Field(8, ge=2)
+    min_words: int = Field(8, ge=2, le=10_000)
     """Texts of fewer words than `ngram`, but as many as this, are compared whole."""
     max_documents: int = Field(10, ge=1)
     """What more documents than this have is common language."""
     action: Literal["cut", "drop"] = "cut"
     """What a document shares is cut, or the document is dropped."""
-    cut_chars: int = Field(200, ge=0)
+    cut_chars: int = Field(200, ge=0, le=1_000_000)
     """Characters that are cut before and after, to the nearest word."""
     max_cuts: int = Field(10, ge=0)
     """A document with more passages to cut is dropped."""
@@ -64,6 +67,13 @@ class Config(PluginConfig):
 
 def inputs(config: Config) -> dict[str, str]:
     return evaluation_sets.inputs(config.sets)
+
+
+def check(config: Config) -> None:
+    """Raises UserError if the sets cannot be used."""
+    if Index(config.sets, config.ngram, config.min_words).is_empty:
+        logger.warning("decontaminate: no text of the evaluation sets has %d words or more, so nothing is looked for",
+                       min(config.ngram, config.min_words))  # fmt: skip
 
 
 def survey(config: Config, documents: Iterable[Document], path: Path) -> None:
@@ -150,6 +160,10 @@ class Index:
     def of(config: Config) -> "Index":
         """Made once in a process, unless the files change."""
         return _index(config.sets, config.ngram, config.min_words, tuple(inputs(config).items()))
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._items
 
     def find(self, words: Folded) -> Hits:
         starts, lengths, hashes = [], [], []

@@ -16,6 +16,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from glob import glob
 from itertools import groupby
@@ -55,16 +56,24 @@ def inputs(sets: Iterable[EvaluationSet]) -> dict[str, str]:
 
 
 def items(sets: Iterable[EvaluationSet]) -> Iterator[Item]:
-    """Raises UserError for what cannot be read, and for a field that no item of a file has."""
+    """Raises UserError for what cannot be read, for a file without texts, and for a field that none of them has."""
     for one in sets:
         for path in _files(one):
-            missing = set(one.fields)
+            missing, is_empty = set(one.fields), True
             for name, field, text in _texts(path):
                 missing.discard(field)
+                is_empty = False
                 if not one.fields or field in one.fields:
-                    yield Item(path.name, name, field, text)
+                    yield Item(_printable(path.name), _printable(name), _printable(field), text)
+            if is_empty:
+                raise UserError(f"evaluation set {path} holds no text")
             if missing:
                 raise UserError(f"evaluation set {path} has no field {', '.join(sorted(missing))}")
+
+
+def _printable(name: str) -> str:
+    """Without the halves of surrogates that JSON and file names may have and the ledger may not."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _files(one: EvaluationSet) -> list[Path]:
@@ -79,7 +88,7 @@ def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read evaluation set {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
@@ -91,14 +100,18 @@ def _texts(path: Path) -> Iterator[tuple[str, str, str]]:
         raise UserError(f"evaluation set {path}: its name must end in one of {known}, or one of these and .gz")
     try:
         yield from _READERS[kind](_read(path).decode("utf-8-sig"))
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise UserError(f"evaluation set {path} is not {kind[1:]}: {error}") from None
 
 
 def _jsonl(body: str) -> Iterator[tuple[str, str, str]]:
     for number, line in enumerate(body.split("\n"), 1):
         if line.strip():
-            for keys, text in _strings(json.loads(line)):
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number}: {error}") from None
+            for keys, text in _strings(value):
                 yield str(number), ".".join(key for key in keys if not key.isdigit()), text
 
 

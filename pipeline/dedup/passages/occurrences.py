@@ -38,9 +38,14 @@ def survey(found: Iterable[tuple[bytes, Array]], path: Path) -> None:
     with open(path, "wb") as file:
         for piece in _pieces(found):
             run = count(piece)
-            run.tofile(file)
+            file.write(_bytes(run))
             lengths.append(len(run))
-        np.array([*lengths, len(lengths)], dtype="<u8").tofile(file)
+        file.write(_bytes(np.array([*lengths, len(lengths)], dtype="<u8")))
+
+
+def _bytes(rows: Array) -> memoryview:
+    """For `write`, which says that the disk is full; numpy's `tofile` says how many rows it wrote, not why."""
+    return np.ascontiguousarray(rows).view(np.uint8).data
 
 
 def _pieces(found: Iterable[tuple[bytes, Array]]) -> Iterator[Array]:
@@ -83,7 +88,7 @@ def merge(paths: Sequence[Path], min_documents: int, out: Path, workers: Workers
     with open(temporary, "wb") as file:
         for column in ("hash", "owner"):  # one after the other: a search in a column of rows would copy it
             for split in splits:
-                np.fromfile(folder / f"{split.id}{ROWS}", dtype=ROW)[column].tofile(file)
+                file.write(_bytes(np.fromfile(folder / f"{split.id}{ROWS}", dtype=ROW)[column]))
     os.replace(temporary, out)
 
 
@@ -102,7 +107,7 @@ def merge_range(task: RangeTask, folder: Path) -> Counts:
         start, end = _place(run, task.first), _place(run, task.end)
         parts.append(np.array(run[start:end]))
     counted = count(np.concatenate(parts))
-    counted[counted["documents"] >= task.min_documents].tofile(folder / ROWS[1:])
+    (folder / ROWS[1:]).write_bytes(_bytes(counted[counted["documents"] >= task.min_documents]))
     return {}
 
 

@@ -18,6 +18,7 @@ from pipeline.clean.run import run_filters
 from pipeline.core.config import Config
 from pipeline.core.plugins import PluginConfig
 from pipeline.core.shard_map import Workers
+from pipeline.dedup.passages import decontaminate
 from pipeline.dedup.passages.decontaminate import Config as DecontaminateConfig
 from pipeline.dedup.passages.lines import Config as LinesConfig
 from pipeline.dedup.passages.substrings import Config as SubstringsConfig
@@ -40,6 +41,12 @@ class PassagesConfig(Config):
     def filters(self) -> tuple[PluginConfig, ...]:
         """Those that are on, in order."""
         return tuple(part for part in (self.decontaminate, self.lines, self.substrings) if part is not None)
+
+
+def check(config: PassagesConfig) -> None:
+    """Raises UserError for evaluation sets that cannot be used: before the stages that come first, not after them."""
+    if config.decontaminate:
+        decontaminate.check(config.decontaminate)
 
 
 def run(config: PassagesConfig, documents: Path, root: Path, workers: Workers) -> Path:

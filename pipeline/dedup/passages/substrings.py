@@ -44,7 +44,7 @@ class Config(PluginConfig):
     """Passages that occur twice."""
 
     name: str = "substrings"
-    min_words: int = Field(50, ge=2)
+    min_words: int = Field(50, ge=2, le=10_000)
     """Words in a row that make a passage."""
     action: Literal["cut", "drop"] = "cut"
     """What is done where the passage is not the first: it is cut, or the document is dropped."""

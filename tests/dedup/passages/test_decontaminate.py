@@ -132,17 +132,30 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     assert [(item[0].removesuffix(".gz"), *item[1:]) for item in found if item[0].endswith(".gz")] == expected
 
 
-def test_bad_sets_are_named(tmp_path: Path) -> None:
+def test_bad_sets_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.jsonl").write_text('{"q": "x"}\n{"q"')
     (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
     (tmp_path / "c.parquet").write_bytes(b"PAR1")
     (tmp_path / "d.jsonl").write_bytes(b'{"q": "caf\xe9"}')
+    packed = gzip.compress(b'{"q": "x"}' * 100)
+    for name, body in (("cut", packed[:-12]), ("bits", packed[:10] + b"\xff" * 9), ("tail", packed + b"tail")):
+        (tmp_path / f"{name}.jsonl.gz").write_bytes(body)
+    (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    for name, text in (("empty.jsonl", ""), ("numbers.json", "[1, 2]"), ("heads.csv", "q,a\n")):
+        (tmp_path / name).write_text(text)
     for name, fields, message in (
         ("none.jsonl", (), "no evaluation set at .*none.jsonl"),
-        ("a.jsonl", (), "a.jsonl is not jsonl: Expecting"),
+        ("a.jsonl", (), "a.jsonl is not jsonl: line 2: Expecting"),
         ("b.jsonl.gz", (), "cannot read evaluation set .*b.jsonl.gz: Not a gzipped file"),
         ("c.parquet", (), r"c.parquet: its name must end in one of .jsonl, .json, "),
         ("d.jsonl", (), "d.jsonl is not jsonl: 'utf-8' codec"),
+        ("cut.jsonl.gz", (), "cannot read evaluation set .*cut.jsonl.gz: Compressed file ended"),
+        ("bits.jsonl.gz", (), "cannot read evaluation set .*bits.jsonl.gz: Error -3 while decompressing"),
+        ("tail.jsonl.gz", (), "cannot read evaluation set .*tail.jsonl.gz: Not a gzipped file"),
+        ("deep.json", (), "deep.json is not json: maximum recursion depth"),
+        ("empty.jsonl", (), "empty.jsonl holds no text"),
+        ("numbers.json", (), "numbers.json holds no text"),
+        ("heads.csv", (), "heads.csv holds no text"),
     ):
         with pytest.raises(UserError, match=message):
             list(evaluation_sets.items([EvaluationSet(path=f"{tmp_path}/{name}", fields=fields)]))
@@ -151,6 +164,17 @@ def test_bad_sets_are_named(tmp_path: Path) -> None:
         list(evaluation_sets.items([EvaluationSet(path=f"{tmp_path}/a.jsonl", fields=("q", "p", "answer"))]))
     with pytest.raises(UserError, match="no evaluation set is named"):
         decontaminate.survey(Config(), [], tmp_path / "survey")
+    decontaminate.check(Config(sets=(EvaluationSet(path=f"{tmp_path}/a.jsonl"),)))
+    assert "no text of the evaluation sets has 8 words or more, so nothing is looked for" in caplog.text
+
+
+def test_names_with_half_a_surrogate_can_be_written(workers: Workers, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"\ud800": docstrings()[0]}))
+    config = Config(sets=(EvaluationSet(path=f"{tmp_path}/a.jsonl"),), action="drop")
+    rows = documents("web", docstrings()[:3])
+    verdict = surveyed(decontaminate, config, [rows], tmp_path / "surveyed", workers)(rows[0])
+    assert isinstance(verdict, Drop)
+    assert json.loads(verdict.detail.encode())["longest"][0]["field"] == "?"
 
 
 # ---- real sets -----------------------------------------------------------------------------------------------------

@@ -107,6 +107,12 @@ def test_the_command_runs_the_stage_and_explains_it(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "no evaluation set at" in refused.stderr
     assert not (tmp_path / "out").exists()
+    (tmp_path / "quiz.jsonl").write_text('{"ask": ')
+    refused = penstock(*command)
+    assert refused.returncode == 2
+    assert "quiz.jsonl is not jsonl: line 1: Expecting" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "out").exists()
     (tmp_path / "quiz.jsonl").write_text(json.dumps({"ask": ITEM}))
     done = penstock(*command)
     assert done.returncode == 0, done.stderr
