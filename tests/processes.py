@@ -87,6 +87,18 @@ def title(pid: int) -> str:
         return ""
 
 
+def with_environment(setting: str) -> list[int]:
+    """Processes that have it in their environment, as their children do: "NAME=value"."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if setting.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 def wait_for(condition: Callable[[], object], timeout_s: float, what: str) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():

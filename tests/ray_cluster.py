@@ -3,11 +3,10 @@
 import os
 import random
 import uuid
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.processes import descendants, kill, title
+from tests.processes import descendants, kill, title, with_environment
 
 MARK = "PENSTOCK_TEST_CLUSTER"  # in the environment of all its processes
 
@@ -59,7 +58,7 @@ class RayCluster:
         """Titles of processes of this cluster, or of an earlier start of it, that no living node has."""
         own = {pid for node in (self._cluster.head_node, *self._cluster.worker_nodes) for pid in _pids(node)}
         own |= {pid for parent in own for pid in descendants(parent)} | {os.getpid()}
-        return [title(pid) for pid in _with_environment(f"{MARK}={self._mark}") if pid not in own and title(pid)]
+        return [title(pid) for pid in with_environment(f"{MARK}={self._mark}") if pid not in own and title(pid)]
 
     def _start(self) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -77,14 +76,3 @@ class RayCluster:
 
 def _pids(node: Any) -> list[int]:
     return [process.process.pid for kind in node.all_processes.values() for process in kind]
-
-
-def _with_environment(setting: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if setting.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
