@@ -50,7 +50,11 @@ end() {
   rm -rf "/tmp/penstock-$SLURM_JOB_ID"
 }
 trap end EXIT
-"$RAY" start --head --node-ip-address="${address%:*}" --port="${address#*:}" --include-dashboard=false "${start[@]}" >&2 &
+head_only=(--node-ip-address="${address%:*}" --port="${address#*:}" --include-dashboard=false)
+if "$PYTHON" -c 'import grpc' 2>/dev/null; then # ray[default]: a client server, at one port in all jobs of a node
+  head_only+=(--ray-client-server-port="$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')")
+fi
+"$RAY" start --head "${head_only[@]}" "${start[@]}" >&2 &
 pids+=("$!")
 for ((tries = 0; tries < 600; tries++)); do # until the head listens
   if (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null; then break; fi
@@ -65,11 +69,8 @@ fi
 
 RAY_ADDRESS="$address" "${prepare[@]}" &
 driver="$!"
-trap 'kill -TERM "$driver" 2>/dev/null' TERM INT USR1 # Slurm: the time is up, or the nodes are wanted
+trap 'kill -TERM "$driver" 2>/dev/null || true' TERM INT USR1 # Slurm: the time is up, or the nodes are wanted
+while kill -0 "$driver" 2>/dev/null; do sleep 0.5; done # a signal ends a `wait`, and may lose the driver's exit code
 code=0
-while true; do
-  code=0
-  wait "$driver" || code=$?
-  kill -0 "$driver" 2>/dev/null || break # else a signal ended the wait
-done
+wait "$driver" || code=$?
 exit "$code"
