@@ -23,7 +23,7 @@ from pipeline.clean.run import CleanConfig
 from pipeline.clean.run import run as clean
 from pipeline.clean.survey import inputs
 from pipeline.core.config import Config
-from pipeline.core.errors import UserError
+from pipeline.core.errors import UserError, storage_error
 from pipeline.core.files import LOCK, checksum, exclusive, write_json
 from pipeline.core.ledger import Flow, Ledger
 from pipeline.core.manifest import (
@@ -105,7 +105,13 @@ def prepare(config: PrepareConfig, out: Path) -> Summary:
     for folder in config.dedup.against:
         open_index(folder, config.dedup)
     with exclusive(out):
-        return _prepare(config, out)
+        try:
+            return _prepare(config, out)
+        except OSError as error:
+            mistake = storage_error(error, out)
+            if mistake is None:
+                raise
+            raise mistake from error
 
 
 def _prepare(config: PrepareConfig, out: Path) -> Summary:

@@ -12,6 +12,7 @@ Everything else is our bug: traceback, exit 1.
 """
 
 import errno
+from pathlib import Path
 
 
 class PenstockError(Exception):
@@ -42,10 +43,15 @@ class UnhealthyNode(PenstockError):
     exit_code = 76
 
 
-def storage_error(error: OSError) -> UserError | None:
-    """The user's mistake behind an OSError, if it is one: no room left, no permission, a read-only disk."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return UserError(f"no room left on the disk while writing {error.filename or 'output'}; free some and rerun")
+def storage_error(error: OSError, folder: Path | None = None) -> UserError | None:
+    """The user's mistake behind an OSError, if it is one: no room left, no permission, a read-only disk.
+
+    folder: what was being written, for errors that name no file, as most of a full disk.
+    """
+    cut_short = error.errno is None and "requested and" in str(error)  # numpy's tofile: "8 requested and 4 written"
+    if cut_short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        where = error.filename or folder or "output"
+        return UserError(f"no room left on the disk while writing {where}; free some and rerun")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"no permission for {error.filename}: {error.strerror}")
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP):

@@ -84,7 +84,7 @@ def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
         # not there for this split, not there for any: the user's mistake, so that no other one is begun
         return Failure(shown, traceback.format_exc(), user_mistake=missing is not None)
     except OSError as error:
-        mistake = storage_error(error)
+        mistake = storage_error(error, Path(out))
         shown = str(mistake or f"{type(error).__name__}: {error}")
         return Failure(shown, traceback.format_exc(), user_mistake=mistake is not None, retry=mistake is None)
     except Exception as error:  # noqa: BLE001  (text crosses the process boundary, exceptions may not)

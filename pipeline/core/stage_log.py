@@ -110,8 +110,11 @@ class StageLog:
         self._written = time.monotonic()
         if self._folder is not None:  # not synced: who reads it wants it soon, not for ever
             new = self._folder / f".{PROGRESS}"
-            new.write_text(json.dumps(self.told(), indent=1) + "\n", encoding="utf-8")
-            os.replace(new, self._folder / PROGRESS)
+            try:
+                new.write_text(json.dumps(self.told(), indent=1) + "\n", encoding="utf-8")
+                os.replace(new, self._folder / PROGRESS)
+            finally:
+                new.unlink(missing_ok=True)
 
     def _event(self, event: str, split: Split, **facts: Any) -> None:
         if self._file is not None:

@@ -52,7 +52,8 @@ def run(config: TokenizerConfig, documents: Path, root: Path) -> Path:
 def write_tokenizer(folder: Path, model: bytes) -> None:
     """All three files of a SentencePiece model; a later crash leaves no manifest, so order does not matter."""
     (folder / MODEL_FILE).write_bytes(model)
-    huggingface.convert(model).save(str(folder / "tokenizer.json"))
+    # not `save`, whose error is no OSError
+    (folder / "tokenizer.json").write_text(huggingface.convert(model).to_str(pretty=True), encoding="utf-8")
     write_json(folder / "tokenizer_config.json", huggingface.CONFIG)
     for name in (MODEL_FILE, "tokenizer.json"):
         sync(folder / name)
