@@ -49,8 +49,12 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepare(corpus: Path, out: Path) -> subprocess.CompletedProcess[str]:
     """On two workers of its own Ray."""
-    return subprocess.run([*command(corpus, out), "--set", "num_workers=2"], cwd=ROOT, env=os.environ | {MARK: str(out)},
-                          timeout=200, capture_output=True, text=True, check=False)  # fmt: skip
+    return subprocess.run(told(corpus, out), cwd=ROOT, env=os.environ | {MARK: str(out)}, capture_output=True,
+                          text=True, timeout=200, check=False)  # fmt: skip
+
+
+def told(corpus: Path, out: Path) -> list[str]:
+    return [*command(corpus, out), "--set", "num_workers=2"]
 
 
 def assert_mended(corpus: Path, out: Path, undisturbed: Path) -> None:
@@ -128,11 +132,10 @@ def test_an_input_is_damaged_while_it_is_read(
     out, log, victim, kept = tmp_path / "data", tmp_path / "log", corpus / VICTIM, tmp_path / "kept"
     shutil.copy2(victim, kept)
     try:
-        whole = [*command(corpus, out), "--set", "num_workers=2"]
-        with started(whole, log, **{MARK: str(out)}) as driver:
-            wait_for(lambda: halted_reader(driver.pid, victim) or driver.poll() is not None, 120, f"a reader of {victim}")
-            assert driver.poll() is None, log.read_text()
+        with started(told(corpus, out), log, **{MARK: str(out)}) as driver:
+            wait_for(lambda: halted_reader(driver.pid, victim) or driver.poll() is not None, 120, "a reader")
             reader = halted_reader(driver.pid, victim)
+            assert reader, log.read_text()
             damage(victim)
             os.kill(reader, signal.SIGCONT)
             ended = driver.wait(timeout=200)

@@ -34,7 +34,6 @@ from pipeline.core.plugins import PluginConfig
 from pipeline.core.schema import Document
 
 
-
 def _bundled(package: str, name: str) -> Path:
     """A file of a package, found without importing that: half a second in every process."""
     spec = find_spec(package)
