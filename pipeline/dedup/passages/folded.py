@@ -6,7 +6,7 @@ no word.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -43,21 +43,20 @@ class Folded:
         return start, stop
 
 
+@cache
 def _lower_codes() -> Array:
-    """uint32 [0x110000]: of every character its lower case, where that is one character."""
+    """uint32 [0x110000]: of every character its lower case, or the first character of that: "İ" is "i"."""
     codes = np.arange(0x110000, dtype=np.uint32)
-    lower = np.strings.lower(codes.view("<U1")).astype("<U2")  # "İ" becomes two
-    return np.where(np.strings.str_len(lower) == 1, lower.astype("<U1").view(np.uint32), codes)
-
-
-_LOWER = _lower_codes()
+    cased = codes[:0x20000]  # Unicode has no capitals above
+    cased[:] = np.strings.lower(cased.view("<U1")).view(np.uint32)
+    return codes
 
 
 @lru_cache(maxsize=1)
 def fold(text: str) -> Folded:
     """The last text is remembered."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    return Folded(text, *_words(codes, FLAGS, _LOWER))
+    return Folded(text, *_words(codes, FLAGS, _lower_codes()))
 
 
 @kernel
