@@ -114,15 +114,23 @@ def fetch(
 
 
 @app.command()
-def prepare(config: ConfigFile, out: Out, settings: Settings = [], as_json: AsJson = False) -> None:  # noqa: B006
+def prepare(
+    config: ConfigFile,
+    out: Annotated[str, typer.Option(help="Folder to write, or its URL (s3://bucket/run)")],
+    work: Annotated[Path | None, typer.Option(help="Folder to work in where --out is a URL")] = None,
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
     """Sources, clean, dedup, tokenizer, token shards, on Ray. Done stages are skipped, half done ones resumed.
 
     Example: penstock prepare --config configs/data/sample.yaml --set input=build/sample --out build/data
+
+    Into a bucket: ... --out s3://bucket/run --work build/work
     """
     from pipeline import prepare as stage
     from pipeline.core.config import load
 
-    summary = stage.prepare(load(stage.PrepareConfig, config, settings), out)
+    summary = stage.prepare(load(stage.PrepareConfig, config, settings), out, work)
     if as_json:
         _print_json(summary.model_dump(mode="json"))
     else:
@@ -246,7 +254,9 @@ def generate(
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A prepare folder, a stage, a run, a checkpoint or a model")],
+    folder: Annotated[
+        str, typer.Argument(help="A prepare folder or a stage, or its URL; a run, a checkpoint or a model")
+    ],
 ) -> None:
     """Check every byte of an artifact against its manifest.
 
@@ -254,12 +264,28 @@ def verify(
 
     Example: penstock verify build/data
     """
+    from pipeline.core import pull as far
+    from pipeline.core.storage import is_url
     from pipeline.verify import verify as check
 
-    bad, num_files = check(folder)
+    bad, num_files = far.verify(folder) if is_url(folder) else check(Path(folder))
     if bad:
         raise ArtifactError("\n".join(bad))
     typer.echo(f"{folder}: {num_files} files, all as written")
+
+
+@app.command()
+def pull(
+    url: Annotated[str, typer.Argument(help="Of a finished prepare, or of one of its stages")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write")],
+) -> None:
+    """Bring the output of a prepare here from a bucket: every file checked, the manifest last. What is here stays.
+
+    Example: penstock pull s3://bucket/run build/data
+    """
+    from pipeline.core.pull import pull as run
+
+    typer.echo(f"{folder}: {run(url, folder)} files, all as written")
 
 
 @app.command()

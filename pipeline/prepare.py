@@ -5,6 +5,9 @@
 OUT/manifest.json names the stage folders that belong together (`counts.stages`): whoever reads OUT reads it first.
 OUT/summary.json holds the figures shown at the end; OUT/events.jsonl when each stage ran and for how long;
 OUT/progress.json and OUT/events/ what runs now and what each attempt did (core/stage_log.py).
+
+Where OUT is a URL, all of this lies in a work folder, and what is committed at OUT as well (core/mirror.py): the
+stages, then summary.json, then manifest.json. progress.json, events/ and events.jsonl stay in the work folder.
 """
 
 import json
@@ -25,7 +28,7 @@ from pipeline.clean.survey import inputs
 from pipeline.core.config import Config
 from pipeline.core.errors import UserError, storage_error
 from pipeline.core.files import LOCK, checksum, exclusive, write_json
-from pipeline.core.ledger import Flow, Ledger
+from pipeline.core.ledger import LEDGER_FILES, Flow, Ledger
 from pipeline.core.manifest import (
     MANIFEST,
     STAGE_FOLDER,
@@ -34,11 +37,14 @@ from pipeline.core.manifest import (
     fingerprint,
     input_marks,
     is_done,
+    parse_manifest,
     read_manifest,
     write_manifest,
 )
+from pipeline.core.mirror import Mirror, mark, marked
 from pipeline.core.shard_map import Workers
 from pipeline.core.sizes import in_units
+from pipeline.core.storage import is_url
 from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.dedup.index import open_index
 from pipeline.dedup.passages.run import PassagesConfig
@@ -49,7 +55,6 @@ from pipeline.dedup.run import run as dedup
 from pipeline.shards.run import ShardsConfig
 from pipeline.shards.run import run as shards
 from pipeline.sources.base import Sources
-from pipeline.sources.remote import is_url
 from pipeline.sources.run import run as sources
 from pipeline.tokenizer.run import TokenizerConfig
 from pipeline.tokenizer.run import run as tokenizer
@@ -87,7 +92,7 @@ class Planted(BaseModel, frozen=True):
 class Summary(BaseModel, frozen=True):
     """OUT/summary.json."""
 
-    out: Path
+    out: str
     sources: tuple[Flow, ...]
     tokens: dict[str, Any]  # `counts` of the shards' manifest
     tokenizer: dict[str, Any]  # `counts` of the tokenizer's manifest
@@ -95,26 +100,45 @@ class Summary(BaseModel, frozen=True):
     seconds: dict[str, float]  # of each stage
 
 
-def prepare(config: PrepareConfig, out: Path) -> Summary:
-    """All stages, done. Raises UserError for bad input, SplitsFailed for our bugs."""
-    _refuse_others(out)
+def prepare(config: PrepareConfig, out: str | Path, work: Path | None = None) -> Summary:
+    """All stages, done. `work`: the folder to work in where `out` is a URL.
+
+    Raises UserError for bad input, SplitsFailed for our bugs.
+    """
+    folder = _work_folder(out, work)
+    _refuse_others(folder)
     # a list, a set or an index that is not there or not to be used, a language that is none: said now, not after the
     # stages before
     inputs(config.clean.filters)
     check_passages(config.passages)
-    for folder in config.dedup.against:
-        open_index(folder, config.dedup)
-    with exclusive(out):
+    for index in config.dedup.against:
+        open_index(index, config.dedup)
+    with exclusive(folder):
+        if is_url(out):
+            _refuse_others_at(Mirror(folder, str(out)))
+            mark(folder, str(out))
         try:
-            return _prepare(config, out)
+            return _prepare(config, folder, str(out))
         except OSError as error:
-            mistake = storage_error(error, out)
+            mistake = storage_error(error, folder)
             if mistake is None:
                 raise
             raise mistake from error
 
 
-def _prepare(config: PrepareConfig, out: Path) -> Summary:
+def _work_folder(out: str | Path, work: Path | None) -> Path:
+    if is_url(out):
+        if work is None:
+            raise UserError(f"--out {out} needs --work DIR: the stages work there; on a cluster all nodes must see it")
+        return work
+    if work is not None:
+        raise UserError(f"--work {work} is for an --out that is a URL; the stages work in --out {out}")
+    if url := marked(Path(out)):
+        raise UserError(f"--out {out} is the work folder of {url}; say --out {url} --work {out}")
+    return Path(out)
+
+
+def _prepare(config: PrepareConfig, out: Path, said: str) -> Summary:
     folders: dict[str, Path] = {}
     seconds: dict[str, float] = {}
 
@@ -136,10 +160,22 @@ def _prepare(config: PrepareConfig, out: Path) -> Summary:
             unique = stage("passages", lambda: passages(config.passages, unique, out, workers))
         model = stage("tokenizer", lambda: tokenizer(config.tokenizer, unique, out))
         stage("shards", lambda: shards(config.shards, unique, model, out, workers))
-    summary = _summary(config, out, folders, seconds)
+    mirror = Mirror.of(out)
+    if mirror:
+        _bring_shown(mirror, folders, is_sample=_is_sample(config))
+    summary = _summary(config, said, folders, seconds)
     write_json(out / SUMMARY, summary.model_dump(mode="json"))
     _write_manifest(out, folders)
+    if mirror:
+        mirror.replace(out / MANIFEST, out / SUMMARY)
     return summary
+
+
+def _bring_shown(mirror: Mirror, folders: dict[str, Path], is_sample: bool) -> None:
+    """What the summary reads: the ledgers, and the texts in which it looks for what is planted in them."""
+    for stage, folder in folders.items():
+        shown = (LEDGER_FILES, DOCUMENTS_FILE) if is_sample and stage == "dedup" else (LEDGER_FILES,)
+        mirror.bring(folder, [file for file in read_manifest(folder).files if file.name.endswith(shown)])
 
 
 def _require_documents(folder: Path) -> None:
@@ -161,9 +197,21 @@ def _refuse_others(out: Path) -> None:
         raise UserError(f"--out {out} is a file; name a folder")
     if (out / MANIFEST).exists() and read_manifest(out).stage != "prepare":
         raise UserError(f"--out {out} is the output of '{read_manifest(out).stage}'; name another folder")
-    names = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    _refuse_names(f"--out {out}", {path.name for path in out.iterdir()} if out.exists() else set())
+
+
+def _refuse_others_at(mirror: Mirror) -> None:
+    """Asks the URL for the first time: what does not answer, or not to us, is said before anything is done."""
+    url = mirror.far.url
+    _refuse_names(f"--out {url}", mirror.far.names())
+    there = mirror.far.read(MANIFEST)
+    if there is not None and (stage := parse_manifest(there, f"{url}/{MANIFEST}").stage) != "prepare":
+        raise UserError(f"--out {url} is the output of '{stage}'; name another one")
+
+
+def _refuse_names(out: str, names: set[str]) -> None:
     if names and not any(name in (LOCK, MANIFEST) or STAGE_FOLDER.search(name) for name in names):
-        raise UserError(f"--out {out} has other files in it ({names[0]}); name a new folder, or that of a prepare")
+        raise UserError(f"{out} has other files in it ({min(names)}); name a new folder, or that of a prepare")
 
 
 def _write_manifest(out: Path, folders: dict[str, Path]) -> None:
@@ -180,13 +228,12 @@ def _write_manifest(out: Path, folders: dict[str, Path]) -> None:
 # ---- what the run did, for people ------------------------------------------------------------------------------
 
 
-def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path], seconds: dict[str, float]) -> Summary:
+def _summary(config: PrepareConfig, out: str, folders: dict[str, Path], seconds: dict[str, float]) -> Summary:
     ledger = Ledger(folders)
     planted = {}
-    sample = Path(config.input)  # a URL is none
-    if (sample / SAMPLE).exists():
+    if _is_sample(config):
         chosen = {source.source for source in config.sources}
-        planted = _planted(sample / TRUTH, chosen, ledger, folders["dedup"])
+        planted = _planted(Path(config.input) / TRUTH, chosen, ledger, folders["dedup"])
     return Summary(
         out=out,
         sources=tuple(ledger.flows()),
@@ -195,6 +242,10 @@ def _summary(config: PrepareConfig, out: Path, folders: dict[str, Path], seconds
         planted=planted,
         seconds={name: round(s, 1) for name, s in seconds.items()},
     )
+
+
+def _is_sample(config: PrepareConfig) -> bool:
+    return (Path(config.input) / SAMPLE).exists()  # a URL is none
 
 
 def print_summary(summary: Summary) -> None:

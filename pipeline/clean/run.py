@@ -20,8 +20,9 @@ from pipeline.clean.survey import PACKAGE, Surveys, build_filters, inputs, requi
 from pipeline.clean.verdict import Filter, decide
 from pipeline.clean.words import SPLITTER, split
 from pipeline.core.config import Config
+from pipeline.core.files import SCRATCH
 from pipeline.core.ledger import tally
-from pipeline.core.manifest import SCRATCH, committed_files, run_stage
+from pipeline.core.manifest import committed_files, run_stage
 from pipeline.core.plugins import PluginConfig, parse
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Counts, Split, Workers
@@ -77,9 +78,9 @@ def run_filters(
     read = inputs(filters)
     said = [section.model_dump(mode="json") for section in filters]
     section = {"filters": said, "splitter": SPLITTER, "inputs": read}
-    files = committed_files(documents, DOCUMENTS_FILE)
 
     def body(folder: Path) -> dict[str, Any]:
+        files = committed_files(documents, DOCUMENTS_FILE)
         surveys = take(filters, files, folder / SCRATCH, workers, read)
         splits = [
             Split(path.name.removesuffix(DOCUMENTS_FILE), JudgeTask(stage, tuple(filters), path, surveys, read),

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import xxhash
 
@@ -16,6 +16,8 @@ from pipeline.core.errors import UserError
 
 PIECE_BYTES = 4 << 20
 TEMPORARY = ".tmp"
+RECEIPTS = "receipts"  # sub-folder of a stage: a file for each split that is committed
+SCRATCH = "scratch"  # sub-folder of a stage for intermediate files; gone when the stage is done
 LOCK = ".lock"  # of the process that works in a folder; it stays there
 
 
@@ -29,14 +31,18 @@ class FileEntry(NamedTuple):
 
 
 def checksum(path: Path, name: str | None = None) -> FileEntry:
+    with open(path, "rb") as file:
+        return checksum_of(file, name or path.name)
+
+
+def checksum_of(file: IO[bytes], name: str) -> FileEntry:
     """Both hashes in one pass: xxh3 to verify at memory speed, sha256 to compare with the world."""
     fast, strong, num_bytes = xxhash.xxh3_128(), hashlib.sha256(), 0
-    with open(path, "rb") as file:
-        while piece := file.read(PIECE_BYTES):
-            fast.update(piece)
-            strong.update(piece)
-            num_bytes += len(piece)
-    return FileEntry(name or path.name, num_bytes, fast.hexdigest(), strong.hexdigest())
+    while piece := file.read(PIECE_BYTES):
+        fast.update(piece)
+        strong.update(piece)
+        num_bytes += len(piece)
+    return FileEntry(name, num_bytes, fast.hexdigest(), strong.hexdigest())
 
 
 def matches(path: Path, entry: FileEntry) -> bool:
@@ -95,11 +101,15 @@ def sync(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Atomic and durable; keys keep their order, so equal values are equal bytes."""
+    write_bytes(path, f"{json.dumps(value, indent=1, ensure_ascii=False)}\n".encode())
+
+
+def write_bytes(path: Path, body: bytes) -> None:
+    """Atomic and durable."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")  # hosts may share a process id
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+        with open(temporary, "wb") as file:
+            file.write(body)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

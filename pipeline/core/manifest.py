@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow
 
 from pipeline.core.errors import ArtifactError
-from pipeline.core.files import FileEntry, checksum, matches, remove_temporaries, write_json
+from pipeline.core.files import RECEIPTS, SCRATCH, FileEntry, checksum, matches, remove_temporaries, write_json
+from pipeline.core.mirror import Mirror
 
 if TYPE_CHECKING:  # a tenth of a second that the commands over the ledger do without
     from pydantic import BaseModel
@@ -31,7 +32,6 @@ if TYPE_CHECKING:  # a tenth of a second that the commands over the ledger do wi
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-SCRATCH = "scratch"  # sub-folder of a stage for intermediate files; gone when the stage is done
 FORMAT = 1
 STAGE_FOLDER = re.compile(r"^\w+-[0-9a-f]{12}$")  # as `run_stage` names them
 
@@ -74,10 +74,20 @@ def run_stage(
     inputs = {**inputs, **{f"{read_manifest(f).stage} {n}": read_manifest(f).fingerprint for n, f in enumerate(also)}}
     mark = fingerprint(stage, version, section, inputs)
     folder = root / f"{stage}-{mark[:12]}"
+    mirror = Mirror.of(folder)
+    if mirror:
+        mirror.bring_manifest(folder / MANIFEST)
     if is_done(folder):
-        _require_whole(folder, mark)
+        _require_mark(folder, mark)
+        if mirror:
+            mirror.publish(folder, read_manifest(folder).files, MANIFEST)
+        else:
+            _require_whole(folder)
         logger.info("%-10s done already: %s", stage, folder.name)
         return folder
+    for read in folders:
+        if behind := Mirror.of(read):
+            behind.bring(read, read_manifest(read).files)
     if bad := [line for read in folders for line in verify(read)]:
         raise ArtifactError("\n".join(bad))
     half_done = folder.exists()
@@ -87,18 +97,20 @@ def run_stage(
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     remove_temporaries(folder)
     write_manifest(folder, Manifest(stage, version, mark, section, dict(inputs), dict(counts), _files(folder)))
+    if mirror:
+        mirror.publish(folder, read_manifest(folder).files, MANIFEST)
     return folder
 
 
-def _require_whole(folder: Path, mark: str) -> None:
-    """Raises ArtifactError unless the manifest is of `mark` and its files are there in their sizes (not re-hashed:
-    that is `penstock verify`)."""
-    manifest = read_manifest(folder)
-    if manifest.fingerprint != mark:
-        raise ArtifactError(
-            f"{folder / MANIFEST} was edited or is another stage's: it says {manifest.fingerprint}, not {mark}"
-        )
-    for entry in manifest.files:
+def _require_mark(folder: Path, mark: str) -> None:
+    said = read_manifest(folder).fingerprint
+    if said != mark:
+        raise ArtifactError(f"{folder / MANIFEST} was edited or is another stage's: it says {said}, not {mark}")
+
+
+def _require_whole(folder: Path) -> None:
+    """Raises ArtifactError unless the files are there in their sizes (not re-hashed: that is `penstock verify`)."""
+    for entry in read_manifest(folder).files:
         path = folder / entry.name
         size = path.stat().st_size if path.exists() else None
         if size != entry.num_bytes:
@@ -113,27 +125,33 @@ def is_done(folder: Path) -> bool:
 def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
-        body = json.loads(path.read_bytes())
+        return parse_manifest(path.read_bytes(), path)
     except FileNotFoundError:
         raise ArtifactError(f"{folder} is not a finished artifact: it has no {MANIFEST}") from None
+
+
+def parse_manifest(manifest: bytes, path: Path | str) -> Manifest:
+    """`path`: where the bytes are from; raises ArtifactError."""
+    try:
+        body = json.loads(manifest)
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged: {error}") from None
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         given = body.get("format") if isinstance(body, dict) else None
         raise ArtifactError(f"{path}: format {given}, this version reads {FORMAT}")
     try:
-        manifest = Manifest(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
+        read = Manifest(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged: {error}") from None
-    if not all(isinstance(part, dict) for part in (manifest.config, manifest.inputs, manifest.counts)):
+    if not all(isinstance(part, dict) for part in (read.config, read.inputs, read.counts)):
         raise ArtifactError(f"{path} is damaged: config, inputs and counts are mappings")
-    stages = manifest.counts.get("stages") or {}
+    stages = read.counts.get("stages") or {}
     if not isinstance(stages, dict) or not all(isinstance(name, str) and "/" not in name for name in stages.values()):
         raise ArtifactError(f"{path} is damaged: {stages!r} are no stages and their folders")
-    for entry in manifest.files:
+    for entry in read.files:
         if not isinstance(entry.name, str) or entry.name.startswith("/") or ".." in entry.name.split("/"):
             raise ArtifactError(f"{path} is damaged: {entry.name!r} is no file of this folder")
-    return manifest
+    return read
 
 
 def stage_folders(data: Path) -> dict[str, Path]:
@@ -153,8 +171,7 @@ def unused_folders(data: Path) -> list[Path]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    body = asdict(manifest) | {"files": [entry._asdict() for entry in manifest.files]}
-    write_json(folder / MANIFEST, body)
+    write_json(folder / MANIFEST, asdict(manifest) | {"files": [entry._asdict() for entry in manifest.files]})
 
 
 def verify(folder: Path) -> list[str]:
@@ -180,7 +197,7 @@ def committed_files(folder: Path, name_ends: str) -> list[Path]:
 def _files(folder: Path) -> tuple[FileEntry, ...]:
     """Checksums of everything in the folder: from the receipts where a worker took them, else taken now."""
     known: dict[str, FileEntry] = {}
-    for receipt in sorted((folder / "receipts").glob("*.json")):
+    for receipt in sorted((folder / RECEIPTS).glob("*.json")):
         for entry in json.loads(receipt.read_bytes())["files"]:
             known[entry[0]] = FileEntry(*entry)
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -6,6 +6,9 @@ A split's function gets `(task, folder)`, writes files into that private folder 
 2. renamed into the stage's folder as "<split id>.<name>",
 3. `receipts/<split id>.json` (counts and checksums) is written last: the split is committed.
 
+In the work folder of a URL (mirror.py) files and receipt are uploaded before 3, and a split whose receipt is there is
+fetched instead of made.
+
 Two attempts at one split may overlap (a node that is cut off works on while the split is tried again): each has a
 folder of its own, equal input gives equal bytes, and the last rename wins.
 """
@@ -25,11 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import Unreachable, UserError, missing_package, storage_error
-from pipeline.core.files import FileEntry, checksum, sync, write_json
+from pipeline.core.files import RECEIPTS, FileEntry, checksum, sync, write_json
+from pipeline.core.mirror import Mirror, fetch
 
 Counts = dict[str, int]
 SplitFunction = Callable[[Any, Path], Counts]
-RECEIPTS = "receipts"
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
@@ -73,9 +76,12 @@ def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
     _die_with_parent()
     try:
         _make(private)
+        mirror = Mirror.of(Path(out))
+        counts = _fetch(mirror, split, Path(out), private) if mirror else None
+        if counts is not None:
+            return _commit(private, Path(out), split, counts)
         function, task = pickle.loads(work)
-        counts = function(task, private)
-        return _commit(private, Path(out), split, counts)
+        return _commit(private, Path(out), split, function(task, private), mirror)
     except UserError as error:
         return Failure(str(error), user_mistake=True, retry=isinstance(error, Unreachable))
     except ImportError as error:
@@ -109,7 +115,19 @@ def _make(private: Path) -> None:
         ) from None
 
 
-def _commit(private: Path, out: Path, split: str, counts: Counts) -> Receipt:
+def _fetch(mirror: Mirror, split: str, out: Path, private: Path) -> Counts | None:
+    """The counts of a split that is committed behind the URL, its files in `private`; None if it is not."""
+    body = mirror.far.read(mirror.name(_receipt_path(out, split)))
+    if body is None:
+        return None
+    receipt = _parse(body)
+    for entry in receipt.files:
+        fetch(mirror.far, mirror.name(out), entry, private)
+        (private / entry.name).rename(private / entry.name.removeprefix(f"{split}."))
+    return receipt.counts
+
+
+def _commit(private: Path, out: Path, split: str, counts: Counts, mirror: Mirror | None = None) -> Receipt:
     files = []
     for path in sorted(private.iterdir()):
         name = f"{split}.{path.name}"
@@ -118,19 +136,34 @@ def _commit(private: Path, out: Path, split: str, counts: Counts) -> Receipt:
         os.replace(path, out / name)
     sync(out)
     receipt = Receipt(split, counts, tuple(files))
-    write_json(out / RECEIPTS / f"{split}.json", {"split": split, "counts": counts, "files": files})
+    written, final = private / f"{split}.json", _receipt_path(out, split)
+    write_json(written, {"split": split, "counts": counts, "files": files})
+    if mirror:
+        for entry in files:
+            mirror.create(out / entry.name)
+        mirror.create(written, final)
+    os.replace(written, final)
+    sync(final.parent)
     return receipt
 
 
 def read_receipt(out: Path, split: str) -> Receipt | None:
     """None if the split is not committed, or if a file of it is gone or was cut short: then it is done again."""
     try:
-        body = json.loads((out / RECEIPTS / f"{split}.json").read_bytes())
-        files = tuple(FileEntry(*entry) for entry in body["files"])
-        whole = all((out / entry.name).stat().st_size == entry.num_bytes for entry in files)
+        receipt = _parse(_receipt_path(out, split).read_bytes())
+        whole = all((out / entry.name).stat().st_size == entry.num_bytes for entry in receipt.files)
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return Receipt(body["split"], body["counts"], files) if whole else None
+    return receipt if whole else None
+
+
+def _receipt_path(out: Path, split: str) -> Path:
+    return out / RECEIPTS / f"{split}.json"
+
+
+def _parse(receipt: bytes) -> Receipt:
+    body = json.loads(receipt)
+    return Receipt(body["split"], body["counts"], tuple(FileEntry(*entry) for entry in body["files"]))
 
 
 def remove_leftovers(out: Path) -> None:

@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import UserError
+from pipeline.core.files import SCRATCH
 from pipeline.core.ledger import tally
-from pipeline.core.manifest import SCRATCH, run_stage
+from pipeline.core.manifest import run_stage
 from pipeline.core.shard_map import Counts, Receipt, Split, Workers
 from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.dedup import decide, index

@@ -9,9 +9,6 @@ for each worker; of a dump of 20 GB `penstock fetch` makes a local file that all
 
 A pattern means the same files, under the same names, as in a local folder: hidden ones have to be named, and what
 stands for a folder (an object "sub/", a link to sort a listing) is none.
-
-Options and keys come from fsspec's own configuration and environment (FSSPEC_S3_ANON=true): no secret enters a config,
-and a URL with one is refused, as URLs are in ledgers, manifests and logs.
 """
 
 import tempfile
@@ -24,32 +21,26 @@ from typing import Any
 
 from pipeline.core.errors import Unreachable, UserError, storage_error
 from pipeline.core.manifest import MANIFEST
+from pipeline.core.storage import failure, is_url, open_system, reason, refuse_keys
 from pipeline.sources.base import InputFile
 from pipeline.sources.walk import matches
 
 VERSION_FIELDS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "Last-Modified", "created")
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # protocol -> what of ours installs its package
-BUNDLES = {"http": "SSL_CERT_FILE", "https": "SSL_CERT_FILE", "s3": "AWS_CA_BUNDLE", "s3a": "AWS_CA_BUNDLE"}
-SILENCE_S = 60.0  # of a web server that counts as a broken connection
 
 Facts = dict[str, Any]  # what fsspec says of a file
-
-
-def is_url(name: str | Path) -> bool:
-    return "://" in str(name)
 
 
 def find(source: str, input: str | Path, pattern: str) -> Iterator[InputFile]:
     """The files that a pattern names, in no order; raises UserError when they cannot be listed."""
     whole = pattern if is_url(pattern) else f"{str(input).rstrip('/')}/{pattern}"
-    _refuse_keys(source, whole)
-    system, path = _system(whole)
+    refuse_keys(whole, f"source {source}")
+    system, path = open_system(whole)
     try:
         top, found = _listed(system, path)
     except Exception as error:  # each file system has its own ways to fail
-        if isinstance(_reason(error), FileNotFoundError):
+        if isinstance(reason(error), FileNotFoundError):
             return
-        raise UserError(f"source {source}: cannot list {_said(whole, error)}") from error
+        raise UserError(f"source {source}: cannot list {failure(whole, error)}") from error
     for name, facts in found.items():
         url = str(system.unstrip_protocol(name))
         if facts["size"] is None:
@@ -65,7 +56,7 @@ def copied(file: InputFile, scratch: Path) -> Iterator[InputFile]:
     Raises UserError when it is not what was listed, and Unreachable, so that the split is tried again, when it does
     not come.
     """
-    system, path = _system(file.url)
+    system, path = open_system(file.url)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".copy-") as folder:
         copy = Path(folder) / file.path.name  # some sources go by the suffix
         try:
@@ -74,7 +65,7 @@ def copied(file: InputFile, scratch: Path) -> Iterator[InputFile]:
         except Exception as error:
             if isinstance(error, OSError) and storage_error(error):
                 raise
-            raise Unreachable(f"cannot copy {_said(file.url, error)}") from error
+            raise Unreachable(f"cannot copy {failure(file.url, error)}") from error
         size, mtime_ns = copy.stat().st_size, copy.stat().st_mtime_ns
         if (size, version) != (file.num_bytes, file.version):
             raise UserError(
@@ -82,52 +73,6 @@ def copied(file: InputFile, scratch: Path) -> Iterator[InputFile]:
                 f"not {file.num_bytes:,}, {file.version or 'unknown'}"
             )
         yield replace(file, path=copy, mtime_ns=mtime_ns, url="")
-
-
-def _refuse_keys(source: str, url: str) -> None:
-    scheme, _, rest = url.partition("://")
-    if "@" in rest.partition("/")[0]:
-        raise UserError(
-            f"source {source}: a URL holds a name or a key before its @; give it to fsspec in its environment"
-        )
-    if scheme in ("http", "https") and "?" in rest:
-        raise UserError(
-            f"source {source}: {url.partition('?')[0]} goes on with a '?', and what follows may be a key; "
-            "name a file without it, or match one character with [a-z]"
-        )
-
-
-def _system(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it."""
-    import fsspec
-
-    scheme = url.partition("://")[0]
-    try:
-        system, path = fsspec.core.url_to_fs(url, **_options(scheme))
-    except ValueError as error:  # no such protocol
-        raise UserError(f"{url}: {error}") from None
-    except ImportError as error:  # its package is not installed
-        remedy = f"; pip install 'penstock[{EXTRAS[scheme]}]' wherever workers run" if scheme in EXTRAS else ""
-        raise UserError(f"{url}: {error} ({error.__cause__}){remedy}") from None
-    system.invalidate_cache()  # it may be one that was asked before
-    return system, path
-
-
-def _options(scheme: str) -> dict[str, Any]:
-    """What we ask of a file system where fsspec's configuration does not say otherwise."""
-    from fsspec.config import apply_config
-
-    if scheme not in ("http", "https", "s3", "s3a"):
-        return {}
-    from fsspec import get_filesystem_class
-
-    said = apply_config(get_filesystem_class(scheme), {})
-    if scheme in ("s3", "s3a"):
-        return {"max_concurrency": 1} | said  # of more at once each holds 50 MB in memory
-    import aiohttp
-
-    patience = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE_S, sock_read=SILENCE_S)  # not 5 minutes a file
-    return said | {"client_kwargs": {"trust_env": True, "timeout": patience} | said.get("client_kwargs", {})}
 
 
 def _listed(system: Any, path: str) -> tuple[str, dict[str, Facts]]:
@@ -170,14 +115,3 @@ def _fixed_prefix(path: str) -> tuple[str, str]:
 
 def _version(facts: Facts) -> str:
     return next((str(facts[name]) for name in VERSION_FIELDS if facts.get(name)), "")
-
-
-def _reason(error: Exception) -> BaseException:
-    """Over HTTP whatever happens is a file not found, and S3 says it better than s3fs."""
-    return error.__cause__ or error
-
-
-def _said(url: str, error: Exception) -> str:
-    reason, bundle = _reason(error), BUNDLES.get(url.partition("://")[0])
-    said = " ".join(f"{url}: {type(reason).__name__}: {reason}".split())
-    return f"{said}; {bundle} names a bundle to trust" if bundle and "CERTIFICATE_VERIFY_FAILED" in said else said

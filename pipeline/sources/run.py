@@ -42,6 +42,7 @@ from pipeline.core.ledger import LEDGER_FILES, tally
 from pipeline.core.manifest import MANIFEST, committed_files, run_stage
 from pipeline.core.schema import Document, Rejected, valid_text
 from pipeline.core.shard_map import Counts, Split, Workers
+from pipeline.core.storage import is_url
 from pipeline.core.tables import DocumentWriter
 from pipeline.sources import remote
 from pipeline.sources.base import InputFile, Range, SourceConfig, broken, group, plugin, reject
@@ -76,14 +77,14 @@ def find_files(config: SourceConfig, input: Path | str) -> list[InputFile]:
 
     `input`: a folder, or a URL that fsspec reads.
     """
-    far = [pattern for pattern in sorted(config.paths) if remote.is_url(input) or remote.is_url(pattern)]
+    far = [pattern for pattern in sorted(config.paths) if is_url(input) or is_url(pattern)]
     found = {file.name: file for pattern in far for file in remote.find(config.source, input, pattern)}
-    if not remote.is_url(input):
+    if not is_url(input):
         near = [pattern for pattern in sorted(config.paths) if pattern not in far]
         found |= _find_local(config, near, Path(input), must_exist=bool(near))
     if not found:
         patterns = " or ".join(f"'{pattern}'" for pattern in config.paths)
-        holds = "" if remote.is_url(input) else f"; {_what_is_in(Path(input))}"
+        holds = "" if is_url(input) else f"; {_what_is_in(Path(input))}"
         raise UserError(f"source {config.source}: no file matches {patterns} in {input}{holds}")
     return [found[name] for name in sorted(found)]
 

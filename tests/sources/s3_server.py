@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
+import pytest
 import requests
 
 REGION = "us-east-1"
@@ -73,6 +75,12 @@ def environment(url: str, key: str = "any", secret: str = "any", **options: str)
         "config_kwargs": '{"retries": {"total_max_attempts": 1}}',
     }
     return {f"FSSPEC_S3_{name.upper()}": value for name, value in (facts | options).items()}
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    """fsspec as it would be in a process that began with these variables."""
+    monkeypatch.setitem(fsspec.config.conf, "s3", {})
+    fsspec.config.set_conf_env(fsspec.config.conf, variables)
 
 
 @contextmanager

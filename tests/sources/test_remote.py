@@ -112,7 +112,7 @@ def test_a_file_may_take_longer_than_five_minutes_but_not_be_silent_for_one(
 ) -> None:
     """aiohttp's own limit is on the whole of a file; here it is a tenth of a second."""
     monkeypatch.setattr("aiohttp.client.DEFAULT_TIMEOUT", ClientTimeout(total=0.1))
-    monkeypatch.setattr("pipeline.sources.remote.SILENCE_S", 2.0)
+    monkeypatch.setattr("pipeline.core.storage.SILENCE_S", 2.0)
     server.tricks["/corpus/a.jsonl"] = [Trick(), Trick(pause_after=100)]
     threading.Timer(0.5, server.gate.set).start()
     with pytest.raises(Unreachable, match="received 100 of 470 bytes"):  # it goes on half a second later, with the end

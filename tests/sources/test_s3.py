@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +22,7 @@ from pipeline.core.errors import Unreachable, UserError
 from pipeline.sources.run import _splits, find_files, read_split
 from tests.processes import ROOT, hiding, penstock
 from tests.sources.reading import listed, source
-from tests.sources.s3_server import S3, environment, relay, s3_server
+from tests.sources.s3_server import S3, configure, environment, relay, s3_server
 from tests.sources.web_server import self_signed
 
 LINES = b"".join(json.dumps({"text": f"document {n}"}).encode() + b"\n" for n in range(20))
@@ -51,12 +50,6 @@ def bucket(server: S3, request: pytest.FixtureRequest) -> str:
     name = request.node.name.partition("[")[0].replace("_", "-")[-60:].strip("-")
     server.client().create_bucket(Bucket=name)
     return name
-
-
-def configure(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    """fsspec as it would be in a process that began with these variables."""
-    monkeypatch.setitem(fsspec.config.conf, "s3", {})
-    fsspec.config.set_conf_env(fsspec.config.conf, variables)
 
 
 def put(server: S3, bucket: str, files: dict[str, bytes]) -> None:

@@ -1,0 +1,94 @@
+"""A finished artifact behind a URL: bring it here, or check it there. A prepare folder, or a stage of one.
+
+Readers go by manifests, never by listings: URL/manifest.json names the stages' manifests with their checksums, these
+name the files with theirs. Here a manifest is written after all that it names, so a pull that was cut off shows no
+artifact, and the same command goes on.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+from pipeline.core.errors import ArtifactError, UserError
+from pipeline.core.files import LOCK, FileEntry, checksum_of, exclusive, matches, write_bytes
+from pipeline.core.manifest import MANIFEST, STAGE_FOLDER, Manifest, parse_manifest, read_manifest
+from pipeline.core.mirror import at_once, damage, fetch
+from pipeline.core.storage import FarFolder
+
+Found = tuple[str, Manifest, bytes]  # the folder below the URL ("" or "stage-0123/"), its manifest, and as bytes
+
+
+def pull(url: str, folder: Path) -> int:
+    """Number of files, all of which have the bytes that their manifests say; raises ArtifactError."""
+    far = FarFolder(url, asked_by="pull")
+    found = list(_manifests(far))
+    _refuse_others(folder, found[-1][1], url)
+    with exclusive(folder):
+        num_files = 0
+        for prefix, manifest, body in found:
+            (folder / prefix).mkdir(parents=True, exist_ok=True)
+            at_once(partial(_bring, far, prefix, folder / prefix), _data(manifest))
+            write_bytes(folder / prefix / MANIFEST, body)
+            num_files += len(manifest.files)
+    return num_files
+
+
+def verify(url: str) -> tuple[list[str], int]:
+    """(damaged or missing files as readable lines, number of files checked), of which every byte is read."""
+    far = FarFolder(url, asked_by="verify")
+    bad: list[str] = []
+    num_files = 0
+    for prefix, manifest, _ in _manifests(far):
+        bad += filter(None, at_once(partial(_checked, far, prefix), _data(manifest)))
+        num_files += len(manifest.files)
+    return bad, num_files
+
+
+def _manifests(far: FarFolder, prefix: str = "", expected: FileEntry | None = None) -> Iterator[Found]:
+    """Those that a manifest names before it; raises ArtifactError."""
+    where = far.locate(prefix + MANIFEST)
+    body = far.read(prefix + MANIFEST)
+    if body is None:
+        raise ArtifactError(
+            f"{where}: missing" if expected else f"{far.url} is not a finished artifact: it has no {MANIFEST}"
+        )
+    if expected and (wrong := damage(checksum_of(BytesIO(body), MANIFEST), expected)):
+        raise ArtifactError(f"{where}: {wrong}")
+    manifest = parse_manifest(body, where)
+    for entry in manifest.files:
+        if _is_manifest(entry):
+            yield from _manifests(far, prefix + entry.name.removesuffix(MANIFEST), entry)
+    yield prefix, manifest, body
+
+
+def _is_manifest(entry: FileEntry) -> bool:
+    return entry.name.endswith(f"/{MANIFEST}")
+
+
+def _data(manifest: Manifest) -> list[FileEntry]:
+    """The files but for manifests, which have been read."""
+    return [entry for entry in manifest.files if not _is_manifest(entry)]
+
+
+def _bring(far: FarFolder, prefix: str, folder: Path, entry: FileEntry) -> None:
+    if not ((folder / entry.name).exists() and matches(folder / entry.name, entry)):
+        fetch(far, prefix.rstrip("/"), entry, folder)
+
+
+def _checked(far: FarFolder, prefix: str, entry: FileEntry) -> str:
+    wrong = damage(far.checksum(prefix + entry.name), entry)
+    return f"{far.locate(prefix + entry.name)}: {wrong}" if wrong else ""
+
+
+def _refuse_others(folder: Path, manifest: Manifest, url: str) -> None:
+    """A prepare folder may take a later run's stages; nothing else may be written into what is there."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if MANIFEST in names:
+        here = read_manifest(folder)
+        if here.stage != manifest.stage or (manifest.stage != "prepare" and here != manifest):
+            raise UserError(f"{folder} holds another artifact than {url}; name another folder")
+    elif names and LOCK not in names and not any(STAGE_FOLDER.search(name) for name in names):
+        raise UserError(f"{folder} has other files in it ({min(names)}); name a new folder")
