@@ -11,7 +11,7 @@ import pytest
 from tests.processes import ROOT, penstock, started, wait_for
 
 VERBS = ["doctor", "sample", "fetch", "prepare", "plan", "pretrain", "export", "finetune", "evaluate", "generate",
-         "verify", "explain", "demo", "ledger", "recipe", "dedup"]  # fmt: skip
+         "verify", "pull", "explain", "demo", "ledger", "recipe", "dedup"]  # fmt: skip
 
 
 def test_help_answers_in_half_a_second() -> None:
