@@ -27,11 +27,10 @@ from pipeline.clean.run import run as clean
 from pipeline.clean.survey import inputs
 from pipeline.core.config import Config
 from pipeline.core.errors import UserError, storage_error
-from pipeline.core.files import LOCK, checksum, exclusive, write_json
+from pipeline.core.files import LOCK, STAGE_FOLDER, TEMPORARY, checksum, exclusive, write_json
 from pipeline.core.ledger import LEDGER_FILES, Flow, Ledger
 from pipeline.core.manifest import (
     MANIFEST,
-    STAGE_FOLDER,
     Manifest,
     committed_files,
     fingerprint,
@@ -114,6 +113,8 @@ def prepare(config: PrepareConfig, out: str | Path, work: Path | None = None) ->
     for index in config.dedup.against:
         open_index(index, config.dedup)
     with exclusive(folder):
+        for left in folder.glob(f".*{TEMPORARY}"):  # of a run that was killed; those of the stages go with them
+            left.unlink()
         if is_url(out):
             _refuse_others_at(Mirror(folder, str(out)))
             mark(folder, str(out))

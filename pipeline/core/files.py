@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ PIECE_BYTES = 4 << 20
 TEMPORARY = ".tmp"
 RECEIPTS = "receipts"  # sub-folder of a stage: a file for each split that is committed
 SCRATCH = "scratch"  # sub-folder of a stage for intermediate files; gone when the stage is done
+STAGE_FOLDER = re.compile(r"^\w+-[0-9a-f]{12}$")  # as `run_stage` names them
 LOCK = ".lock"  # of the process that works in a folder; it stays there
 
 
@@ -68,20 +70,18 @@ def exclusive(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
     lock = folder / LOCK
-    try:
-        with open(lock, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"another process is at work in {folder}; wait for it, or name another folder"
-                ) from None
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is at work in {folder}; wait for it, or name another folder") from None
+        try:
             yield
-    finally:
-        if made and list(folder.iterdir()) == [lock]:
-            lock.unlink()
-            for path in made:
-                path.rmdir()
+        finally:
+            if made and list(folder.iterdir()) == [lock]:
+                lock.unlink()
+                for path in made:
+                    path.rmdir()
 
 
 def remove_temporaries(folder: Path) -> None:

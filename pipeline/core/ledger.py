@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from pipeline.core.errors import ArtifactError
-from pipeline.core.manifest import STAGE_FOLDER, committed_files, is_done, read_manifest, stage_folders
+from pipeline.core.files import STAGE_FOLDER
+from pipeline.core.manifest import committed_files, is_done, read_manifest, stage_folders
 from pipeline.core.schema import DOCUMENT, Document
 from pipeline.core.seeds import derive
 from pipeline.core.tables import DOCUMENTS_FILE

@@ -13,7 +13,6 @@ No clock and no host name goes into a manifest: the same input gives the same by
 import hashlib
 import json
 import logging
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow
 
 from pipeline.core.errors import ArtifactError
-from pipeline.core.files import RECEIPTS, SCRATCH, FileEntry, checksum, matches, remove_temporaries, write_json
+from pipeline.core.files import (
+    RECEIPTS,
+    SCRATCH,
+    STAGE_FOLDER,
+    FileEntry,
+    checksum,
+    matches,
+    remove_temporaries,
+    write_json,
+)
 from pipeline.core.mirror import Mirror
 
 if TYPE_CHECKING:  # a tenth of a second that the commands over the ledger do without
@@ -33,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-STAGE_FOLDER = re.compile(r"^\w+-[0-9a-f]{12}$")  # as `run_stage` names them
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.core.errors import ArtifactError, UserError
-from pipeline.core.files import RECEIPTS, SCRATCH, TEMPORARY, FileEntry, sync, write_bytes
+from pipeline.core.files import RECEIPTS, SCRATCH, STAGE_FOLDER, TEMPORARY, FileEntry, sync, write_bytes
 from pipeline.core.storage import FarFolder
 
 MARK = ".mirror"
@@ -40,10 +40,11 @@ class Mirror:
     @staticmethod
     def of(folder: Path) -> "Mirror | None":
         """That of the work folder around `folder`; None where there is none, and for a scratch folder."""
-        for root in (folder, *folder.parents):
-            if url := marked(root):
-                return None if SCRATCH in folder.relative_to(root).parts else Mirror(root, url)
-        return None
+        around = (folder, *folder.parents)
+        stage = next((number for number, path in enumerate(around) if STAGE_FOLDER.search(path.name)), -1)
+        root = around[stage + 1]  # no other folder's mark counts
+        url = marked(root)
+        return Mirror(root, url) if url and SCRATCH not in folder.relative_to(root).parts else None
 
     def name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()

@@ -11,8 +11,8 @@ from io import BytesIO
 from pathlib import Path
 
 from pipeline.core.errors import ArtifactError, UserError
-from pipeline.core.files import LOCK, FileEntry, checksum_of, exclusive, matches, write_bytes
-from pipeline.core.manifest import MANIFEST, STAGE_FOLDER, Manifest, parse_manifest, read_manifest
+from pipeline.core.files import LOCK, STAGE_FOLDER, FileEntry, checksum_of, exclusive, matches, write_bytes
+from pipeline.core.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
 from pipeline.core.mirror import at_once, damage, fetch
 from pipeline.core.storage import FarFolder
 

@@ -11,6 +11,7 @@ when every split is committed, and raises otherwise; a head of Ray that is gone 
 import logging
 import os
 import pickle
+import secrets
 import signal
 import socket
 import threading
@@ -43,6 +44,7 @@ WORKER_MEMORY = 1 << 30  # bytes; what stages promise to stay below, whatever th
 SURVEY_EVERY_S = 5.0  # which nodes are alive
 HEAD_SILENT_S = 10.0
 NO_NODE_S = 60.0
+STOP_S = 10.0  # for workers to end
 STOPPED = "stopped as told; the same command goes on from what is committed"
 OBJECT_STORE = 200 << 20  # bytes; receipts are small
 
@@ -84,15 +86,15 @@ class Workers:
         """Receipts in the order of `splits`; raises UserError or SplitsFailed when some could not be done."""
         (out / RECEIPTS).mkdir(parents=True, exist_ok=True)
         done = {split.id: receipt for split in splits if (receipt := read_receipt(out, split.id))}
-        if todo := [split for split in splits if split.id not in done]:
-            self._start()
-            self._mapping = True
-            try:
+        try:
+            if todo := [split for split in splits if split.id not in done]:
+                self._start()
+                self._mapping = True
                 with StageLog(label, todo, len(done), self.log) as log:
                     done |= self._run(function, todo, out, log)
-            finally:
-                self._mapping = False
-                remove_leftovers(out)
+        finally:
+            self._mapping = False
+            remove_leftovers(out)  # with nothing to do too: of a run that was killed when all was committed
         return [done[split.id] for split in splits]
 
     def _run(self, function: SplitFunction, todo: list[Split], out: Path, log: StageLog) -> dict[str, Receipt]:
@@ -127,6 +129,7 @@ class Workers:
             if self._stopped:
                 for reference in running:
                     ray.cancel(reference, force=True)
+                ray.wait(list(running), num_returns=len(running), timeout=STOP_S)  # else they write on
                 raise StoppedOnPurpose(STOPPED)
         if schedule.given_up:
             raise _error(schedule.given_up)
@@ -141,11 +144,11 @@ class Workers:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
-        before = os.umask(0o077)  # Ray writes its token to the home folder
         try:
             if os.environ.get("RAY_ADDRESS"):
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
             else:
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it goes to the home folder
                 cpus = self.num_workers or len(os.sched_getaffinity(0))
                 # "local": else Ray joins whatever cluster it finds on this machine
                 ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False,
@@ -153,8 +156,6 @@ class Workers:
         except Exception as error:  # Ray raises that very class when one of its processes dies
             first_line = str(error).partition("\n")[0]
             raise UnhealthyNode(f"Ray did not start: {type(error).__name__}: {first_line}") from error
-        finally:
-            os.umask(before)
         if threading.current_thread() is threading.main_thread():
             self._handler_before = signal.signal(signal.SIGTERM, self._stop)
         threading.Thread(target=self._watch, args=[ray.get_runtime_context().gcs_address], daemon=True).start()
@@ -226,7 +227,7 @@ def _outcome(reference: Any) -> tuple[str, Receipt | Failure]:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:  # not ours: `attempt` returns its failures
-        return "", Failure(str(error.cause or error).splitlines()[0], str(error))
+        return "", Failure(str(error.cause or error).partition("\n")[0], str(error))
     except ray.exceptions.RayError as error:  # killed, out of memory, its node gone
         return "", Failure(f"{type(error).__name__}: the worker died", str(error), retry=True, died=True)
 

@@ -44,7 +44,7 @@ from pipeline.dedup.clusters import compare, components, copies, join, survivors
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.signatures.sign import recall_file, sign_file
 from pipeline.dedup.spill.plan import FileTask, KeyTask, Plan, file_id
-from pipeline.dedup.spill.rows import CAPTURE, EDGE, ENTRY, LABEL, MEMBER, PAIR, TEXT, signed
+from pipeline.dedup.spill.rows import CAPTURE, EDGE, ENTRY, LABEL, MAX_SOURCES, MEMBER, PAIR, TEXT, signed
 from pipeline.dedup.spill.runs import spans
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,9 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
         plan = Plan(config, documents, tuple(known), folder / SCRATCH / f"{config.task_memory_mb}-mb")
         if not plan.files:
             raise UserError(f"{documents} holds no documents (no *{DOCUMENTS_FILE})")
+        if len(plan.sources) > MAX_SOURCES:
+            raise UserError(f"dedup knows {MAX_SOURCES} sources apart, and these documents are of {len(plan.sources)}; "
+                            "give some of them one label")  # fmt: skip
         _warn_of_unknown(config, plan.sources)
         steps = Steps(plan, workers)
         num_clusters = cluster(steps, _link(steps))

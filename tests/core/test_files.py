@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import UserError
-from pipeline.core.files import checksum, exclusive, matches, write_json
+from pipeline.core.files import LOCK, checksum, exclusive, matches, write_json
 
 
 def test_a_second_process_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
@@ -24,6 +24,18 @@ with exclusive(Path({str(tmp_path)!r})):
         other.kill()
     with exclusive(tmp_path):  # the kernel dropped the lock of the killed process
         pass
+
+
+def test_who_is_refused_leaves_the_lock_of_the_other(tmp_path: Path) -> None:
+    class Unseen(type(tmp_path)):  # it began before the other had made the folder
+        def exists(self) -> bool:
+            return False
+
+    folder = tmp_path / "new"
+    with exclusive(folder):
+        with pytest.raises(UserError), exclusive(Unseen(folder)):
+            pass
+        assert (folder / LOCK).exists()
 
 
 def test_a_folder_in_which_nothing_was_made_goes_again(tmp_path: Path) -> None:

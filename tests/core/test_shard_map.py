@@ -63,6 +63,20 @@ def test_a_split_whose_file_is_gone_or_cut_short_is_done_again(workers: Workers,
     assert committed(tmp_path) == {"a.out.txt": "ONE", "b.out.txt": "TWO"}
 
 
+def test_leftovers_of_a_dead_attempt_go_when_nothing_is_left_to_do(workers: Workers, tmp_path: Path) -> None:
+    splits = [Split("a", {"text": "one"})]
+    workers.map(shout, splits, tmp_path, "shout")
+    (tmp_path / ".attempt-a-0").mkdir()
+    workers.map(shout, splits, tmp_path, "shout")
+    assert not list(tmp_path.glob(".attempt-*"))
+
+
+def test_files_have_the_mode_that_the_umask_gives_them(workers: Workers, tmp_path: Path) -> None:
+    workers.map(shout, [Split("a", {"text": "one"})], tmp_path, "shout")
+    (tmp_path / "mine").touch()
+    assert (tmp_path / "a.out.txt").stat().st_mode == (tmp_path / "mine").stat().st_mode
+
+
 @pytest.mark.parametrize("how", ["kill", "raise"])
 def test_killed_worker_and_disk_hiccup_are_retried_and_leave_nothing(
     workers: Workers, tmp_path: Path, how: str

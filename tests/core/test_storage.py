@@ -92,14 +92,16 @@ def test_a_work_folder_is_found_from_within_but_for_scratch(
 ) -> None:
     """A work folder may well lie on a disk that is called scratch."""
     configure(monkeypatch, environment(server.url))
-    work = tmp_path / "scratch" / "work"
-    (work / "clean-0" / "scratch" / "survey").mkdir(parents=True)
-    assert Mirror.of(work / "clean-0") is None
+    stage, work = "clean-0123456789ab", tmp_path / "scratch" / "work"
+    (work / stage / "scratch" / "survey").mkdir(parents=True)
+    assert Mirror.of(work / stage) is None
     mark(work, "s3://bucket/run/")
-    mirror = Mirror.of(work / "clean-0")
+    mirror = Mirror.of(work / stage)
     assert mirror
     assert mirror.far.url == "s3://bucket/run"
-    assert mirror.name(work / "clean-0" / "a") == "clean-0/a"
-    assert Mirror.of(work / "clean-0" / "scratch" / "survey") is None
+    assert mirror.name(work / stage / "a") == f"{stage}/a"
+    assert Mirror.of(work / stage / "index")
+    assert Mirror.of(work / stage / "scratch" / "survey") is None
+    assert Mirror.of(work / "another" / stage) is None
     with pytest.raises(UserError, match=re.escape(f"--work {work} is the work folder of s3://bucket/run; name anoth")):
         mark(work, "s3://bucket/other")

@@ -23,7 +23,7 @@ from pipeline.core.tables import read_documents
 from pipeline.dedup.decide import decide_file
 from pipeline.dedup.run import DedupConfig, run
 from pipeline.dedup.spill.plan import FileTask, Plan
-from pipeline.dedup.spill.rows import EDGE
+from pipeline.dedup.spill.rows import EDGE, MAX_SOURCES
 from pipeline.dedup.spill.runs import RunWriter
 from tests.dedup.documents import docstrings, documents, write_stage
 
@@ -298,6 +298,13 @@ def test_empty_files_and_empty_corpora(workers: Workers, tmp_path: Path) -> None
     assert read_manifest(run(DedupConfig(), clean, tmp_path, workers)).counts["in"] == 0
     with pytest.raises(UserError, match="holds no documents"):
         run(DedupConfig(), write_stage(tmp_path / "none", {}), tmp_path, workers)
+
+
+def test_more_sources_than_it_tells_apart_are_refused(workers: Workers, tmp_path: Path) -> None:
+    names = [f"s{number:03}" for number in range(MAX_SOURCES + 1)]
+    clean = write_stage(tmp_path, {f"{name}-00000": documents(name, [f"text of {name}"]) for name in names})
+    with pytest.raises(UserError, match="dedup knows 128 sources apart, and these documents are of 129; give some"):
+        run(DedupConfig(), clean, tmp_path, workers)
 
 
 def test_an_unknown_source_in_the_priorities_is_warned_of(

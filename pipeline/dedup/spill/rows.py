@@ -17,6 +17,7 @@ from pipeline.dedup.spill.runs import Array, Kind, kind
 KNOWN_FILE = 2**64 - 1  # "number of the file" of a document that an earlier run has seen
 NEW = np.uint64(1 << 63)  # set in `order` and `preference` of all others: they come after those
 OLD_CAPTURE = np.uint64(1 << 62)  # set in `preference` of an older capture of a page
+MAX_SOURCES = 128  # their ranks lie below it, in seven bits
 
 
 class Fate(IntEnum):
