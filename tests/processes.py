@@ -1,5 +1,6 @@
 """Real processes for tests that kill them: the command, its descendants, and waiting for what it does."""
 
+import glob
 import os
 import signal
 import subprocess
@@ -105,3 +106,8 @@ def wait_for(condition: Callable[[], object], timeout_s: float, what: str) -> No
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not after {timeout_s} s")
         time.sleep(0.02)
+
+
+def found(folder: Path, pattern: str) -> list[str]:
+    """Paths in a folder in which others work: what vanishes meanwhile is not there (Path.glob would raise)."""
+    return glob.glob(pattern, root_dir=folder, recursive=True, include_hidden=True)

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.ledger import Ledger
-from tests.processes import ROOT, kill, started, wait_for
+from tests.processes import ROOT, found, kill, started, wait_for
 from tests.ray_cluster import RayCluster
 from tests.test_prepare import tree
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 MOMENTS = 10
+ATTEMPTS = "**/.attempt-*"
 SETTINGS = {
     "sources": "[{name: bookcorpus, paths: ['books/*.epub', books/botchan.txt.gz]}, "
     "{name: jsonl, paths: [dedup/plagiarism*.jsonl.gz]}]",
@@ -44,7 +45,7 @@ def undisturbed(real_data: Path, cluster: RayCluster, tmp_path_factory: pytest.T
     out = tmp_path_factory.mktemp("undisturbed") / "data"
     log = out.parent / "log"
     with started(command(real_data, out), log, **cluster.environment) as driver:
-        wait_for(lambda: attempts(out), 120, "the first attempt")
+        wait_for(lambda: found(out, ATTEMPTS), 120, "the first attempt")
         begun = time.monotonic()
         assert driver.wait(timeout=200) == 0, log.read_text()
     return out, time.monotonic() - begun
@@ -56,10 +57,6 @@ def command(real_data: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "pipeline", "prepare", "--out", str(out), *config, *settings]
 
 
-def attempts(out: Path) -> list[Path]:
-    return list(out.glob("**/.attempt-*"))
-
-
 @pytest.mark.parametrize("seed", range(MOMENTS))
 @pytest.mark.parametrize("victim", ["worker", "raylet", "driver", "head"])
 def test_killed_at_a_random_moment(
@@ -69,7 +66,7 @@ def test_killed_at_a_random_moment(
     out, log = tmp_path / "data", tmp_path / "log"
     rng = random.Random(f"{victim} {seed}")
     with started(command(real_data, out), log, **cluster.environment) as driver:
-        wait_for(lambda: attempts(out), 120, "the first attempt")
+        wait_for(lambda: found(out, ATTEMPTS), 120, "the first attempt")
         time.sleep(rng.uniform(0, seconds))
         if victim == "driver":
             kill(driver.pid)

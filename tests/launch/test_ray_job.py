@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.ports import free_port
-from tests.processes import ROOT, penstock, started, title, wait_for, with_environment
+from tests.processes import ROOT, found, penstock, started, title, wait_for, with_environment
 from tests.test_prepare import arguments, tree
 
 pytestmark = pytest.mark.slow
@@ -137,7 +137,7 @@ def test_a_stopped_job_ends_cleanly_and_the_same_submission_goes_on(
     ending = f"trap : TERM; {shlex.join(told)}; echo ended with $?"  # prepare's own code, which Ray does not keep
     begun = server.submit("bash", "-c", ending, options=("--no-wait", "--submission-id", "stopped"))
     assert begun.returncode == 0, begun.stdout + begun.stderr
-    wait_for(lambda: any(out.glob("clean-*/**/.attempt-*")), 180, "an attempt in clean")
+    wait_for(lambda: found(out, "clean-*/**/.attempt-*"), 180, "an attempt in clean")
     assert drivers(out)
     stopped = server.job("stop", "stopped")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr

@@ -17,7 +17,7 @@ import pytest
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import verify
 from tests.dedup.documents import docstrings, documents, write_stage
-from tests.processes import ROOT, descendants, kill, started, title, wait_for
+from tests.processes import ROOT, descendants, found, kill, started, title, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -97,8 +97,8 @@ def test_killed_at_a_random_moment(victim: str, seed: int, undisturbed: Path, be
     rng = random.Random(f"{victim} {seed}")
     num_committed = rng.randrange(NUM_SPLITS - 2)
     with started(command(before, tmp_path), tmp_path / "log") as driver:
-        wait_for(lambda: len(list(tmp_path.glob("**/receipts/*.json"))) >= num_committed, 120, "so many splits")
-        wait_for(lambda: list(tmp_path.glob("**/.attempt-*")), 120, "an attempt")
+        wait_for(lambda: len(found(tmp_path, "**/receipts/*.json")) >= num_committed, 120, "so many splits")
+        wait_for(lambda: found(tmp_path, "**/.attempt-*"), 120, "an attempt")
         time.sleep(rng.uniform(0, 0.05))
         workers = [pid for pid in descendants(driver.pid) if title(pid).startswith("ray::")]
         busy = [pid for pid in workers if "attempt" in title(pid)]
