@@ -136,6 +136,7 @@ class DocumentWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._documents.__exit__(kind, error, at)
         self._ledger.__exit__(kind, error, at)
+        pa.default_memory_pool().release_unused()  # 200 MB after a large document; the worker goes on to other splits
         assert self.counts["in"] == self.counts["kept"] + self.counts["dropped"], self.counts
 
 
