@@ -9,17 +9,31 @@ import pytest
 
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.spill.rows import CAPTURE, EDGE, ENTRY, LABEL, PAIR, facts, fill
+from pipeline.dedup.spill.rows import (
+    CAPTURE,
+    EDGE,
+    ENTRY,
+    LABEL,
+    MEMBER,
+    NEW,
+    NGRAM,
+    PAIR,
+    TEXT,
+    facts,
+    fill,
+    signed,
+)
 from pipeline.dedup.spill.runs import Array, Kind, RunWriter
 from tests.dedup.steps import in_folder
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.slow
 BUDGET_MB = 48
+NUM_NGRAMS = 20  # of a document
 SCRIPT = """
 import sys, threading, time
 from pathlib import Path
-from pipeline.dedup.clusters import compare, components, copies, join, survivors
+from pipeline.dedup.clusters import compare, components, copies, join, survivors, texts
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.spill.plan import KeyTask, Plan
 from pipeline.dedup.spill.runs import ALL
@@ -36,13 +50,13 @@ def watch():  # of what is not a file's: the system takes back pages of mapped f
         time.sleep(0.002)
 
 threading.Thread(target=watch, daemon=True).start()
-function(KeyTask(plan, ALL, "join"), folder / "out")
+function(KeyTask(plan, ALL, sys.argv[4]), folder / "out")
 print(peak[0] // 1024)
 """
 
 
-def peak_mb(folder: Path, function: str) -> int:
-    command = [sys.executable, "-c", SCRIPT, str(folder), function, str(BUDGET_MB)]
+def peak_mb(folder: Path, function: str, reads: str) -> int:
+    command = [sys.executable, "-c", SCRIPT, str(folder), function, str(BUDGET_MB), reads]
     return int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
@@ -56,25 +70,41 @@ def lay(folder: Path, step: str, kind: Kind, rows: Array) -> None:
 
 
 def lay_inputs(folder: Path, num_rows: int, num_equal: int) -> None:
-    """Of all steps; `num_equal` rows of each have one first key."""
-    rng = np.random.default_rng(0)
+    """Of all steps; `num_equal` rows of each have one first key, and all members of a cluster one preference.
+
+    Of rows that are large, or mean large ones, a tenth.
+    """
+    rng, config = np.random.default_rng(0), DedupConfig()
 
     def random(count: int) -> Array:
         return rng.integers(0, 2**63, count).astype(np.uint64)
 
-    for step, kind in (("sign", CAPTURE), ("bands", ENTRY), ("compare", EDGE)):
+    documents = fill(facts(config), random(num_rows // 30), random(num_rows // 30))
+    documents["num_ngrams"] = NUM_NGRAMS
+    lay(folder, "facts", facts(config), documents)
+
+    def pairs(part: int) -> tuple[Array, Array, Array, Array]:
+        one, other = (documents[rng.integers(0, len(documents), num_rows // part)] for _ in range(2))
+        one[: num_equal // part] = documents[0]
+        return one["high"], other["high"], one["low"], other["low"]
+
+    for step, kind in (("sign", CAPTURE), ("captures", TEXT), ("bands", ENTRY), ("round-000", EDGE)):
         rows = fill(kind, *(random(num_rows) for _ in range(kind.keys)))
         rows[kind.fields[0]][:num_equal] = 5
         if kind is EDGE:
             rows["low"][:num_equal] = 5
         lay(folder, step, kind, rows)
-    documents = fill(facts(DedupConfig()), random(num_rows // 30), random(num_rows // 30))
-    lay(folder, "facts", facts(DedupConfig()), documents)
     (folder / "facts" / "laid.facts-000.arrow").rename(folder / "sign" / "facts.facts-000.arrow")
-    one, other = (documents[rng.integers(0, len(documents), num_rows)] for _ in range(2))
-    one[:num_equal] = documents[0]
-    lay(folder, "join", PAIR, fill(PAIR, one["high"], other["high"], one["low"], other["low"]))
-    lay(folder, "components", LABEL, fill(LABEL, one["high"], other["high"], one["low"], other["low"]))
+    lay(folder, "join", PAIR, fill(PAIR, *pairs(1)))
+    lay(folder, "attach", signed(config), fill(signed(config), *pairs(10)))
+    lay(folder, "compare", PAIR, fill(PAIR, *pairs(10)))
+    ids = {half: np.repeat(documents[half], NUM_NGRAMS) for half in ("high", "low")}
+    lay(folder, "compare-ngrams", NGRAM, fill(NGRAM, **ids, ngram=random(len(documents) * NUM_NGRAMS)))
+    lay(folder, "components", LABEL, fill(LABEL, *pairs(1)))
+    members = fill(MEMBER, *(random(num_rows) for _ in range(MEMBER.keys)))
+    members["label_high"][:num_equal] = members["label_low"][:num_equal] = 5
+    members["preference"] = NEW
+    lay(folder, "members", MEMBER, members)
 
 
 @pytest.fixture(scope="module", params=[0, 300_000], ids=["uniform keys", "a large bucket"])
@@ -86,16 +116,15 @@ def inputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize(
-    "function", ["copies.group_captures", "join.join_bands", "compare.attach", "components.large_star",
-                 "survivors.rank_members"]
+    ("function", "reads"),
+    [("copies.group_captures", ""), ("copies.group_texts", ""), ("join.join_bands", ""), ("compare.attach", "join"),
+     ("compare.compare_candidates", "attach"), ("texts.need", "join"), ("texts.link_texts", "compare"),
+     ("components.large_star", "round-000"), ("survivors.rank_members", ""), ("survivors.choose", "")],
 )  # fmt: skip
-def test_a_task_stays_within_its_memory(inputs: dict[str, Path], function: str) -> None:
+def test_a_task_stays_within_its_memory(inputs: dict[str, Path], function: str, reads: str) -> None:
     peaks = {}
     for name, folder in inputs.items():
-        if function == "components.large_star":
-            (folder / "join").rename(folder / "pairs")
-            (folder / "compare").rename(folder / "join")
-        peaks[name] = peak_mb(folder, function)
+        peaks[name] = peak_mb(folder, function, reads)
         for path in (folder / "out").iterdir():
             path.unlink()
         (folder / "out").rmdir()

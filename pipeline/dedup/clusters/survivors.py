@@ -16,7 +16,7 @@ from pipeline.core.shard_map import Counts
 from pipeline.dedup.signatures.sign import lookup, recall
 from pipeline.dedup.spill.plan import KeyTask, Plan
 from pipeline.dedup.spill.rows import LABEL, MEMBER, NEW, OLD, OLD_CAPTURE, PAIR, VERDICT, Fate, fill
-from pipeline.dedup.spill.runs import Array, Runs, RunWriter, around, firsts, places, with_carry
+from pipeline.dedup.spill.runs import Array, Runs, RunWriter, around, firsts, places, start_of, with_carry
 
 
 def rank_members(task: KeyTask, folder: Path) -> Counts:
@@ -53,7 +53,7 @@ def _num_new(rows: Array, first: Array, members: Runs) -> Array:
     for edge in (0, -1):  # the cluster may go on before or after this piece
         same = rows["label_high"] == rows["label_high"][edge]
         label = int(rows["label_high"][edge])
-        numbers[same] = members.count((label << 64 | int(NEW), (label + 1) << 64))
+        numbers[same] = members.count((start_of(label, int(NEW)), start_of(label + 1)))
     return numbers
 
 

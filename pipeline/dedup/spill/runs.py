@@ -6,8 +6,9 @@
 
 A kind of row is a numpy dtype; its first `keys` fields are uint64 and what rows are sorted by. Keys are hashes (of a
 document's id, text, n-grams), so spans of equal width hold about as many rows each, whatever the data. Where they do
-not (a million copies of one text), a piece is halved until it fits: between keys if it can, by the second field if one
-key alone is too large. The files are Arrow IPC with one fixed-width column per field, read through a memory map.
+not (a million copies of one text), a piece is halved until it fits: between values of the first field if it can, by the
+second field if one value alone has too many rows, by the third if these are equal as well. Only rows that are equal in
+all keys are never divided. The files are Arrow IPC with one fixed-width column per field, read through a memory map.
 """
 
 import mmap
@@ -23,8 +24,9 @@ import pyarrow as pa
 from pipeline.core.kernels import kernel
 
 Array = np.ndarray[Any, Any]
-Span = tuple[int, int]  # of keys as 128-bit numbers, the first field above the second; the end is outside
-ALL: Span = (0, 1 << 128)
+MAX_KEYS = 4
+Span = tuple[int, int]  # of keys as numbers of MAX_KEYS x 64 bits, the first field the highest; the end is outside
+ALL: Span = (0, 1 << 64 * MAX_KEYS)
 COPIES = 12  # of a piece in memory at once: the slices, sort order, sorted rows, and what is made of them
 PARTS = 16  # of the budget: what a writer keeps before it sorts and writes, for which it needs four times as much
 
@@ -56,13 +58,19 @@ class Kind:
 
 
 def kind(name: str, keys: Sequence[str], *others: tuple[Any, ...]) -> Kind:
+    assert len(keys) <= MAX_KEYS
     return Kind(name, np.dtype([*((key, np.uint64) for key in keys), *others]), len(keys))
+
+
+def start_of(*fields: int) -> int:
+    """The least key that begins with these fields."""
+    return sum(field << 64 * (MAX_KEYS - 1 - place) for place, field in enumerate(fields))
 
 
 def spans(num_rows: int, row_bytes: int, budget: int) -> list[Span]:
     """Spans of equal width for so many rows; they depend on the data and the budget alone, not on the workers."""
     count = max(1, -(-num_rows * row_bytes * COPIES // budget))
-    edges = [(number << 64) // count << 64 for number in range(count)]
+    edges = [start_of((number << 64) // count) for number in range(count)]
     return list(zip(edges, [*edges[1:], ALL[1]], strict=True))
 
 
@@ -115,7 +123,7 @@ class Runs:
         return Runs(Kind(self.kind.name, dtype, self.kind.keys), self.files)
 
     def pieces(self, budget: int, span: Span = ALL, extra: int = 0, shared: bool = False) -> Iterator[Array]:
-        """Rows of the span, sorted. Rows of one key are in one piece, or, if they do not fit, in consecutive ones.
+        """Rows of the span, sorted. One first key is in one piece, or, if it does not fit, in consecutive ones.
 
         `extra`: bytes that the caller is going to need for each row besides the row itself. `shared`: rows may be left
         out whose first key no other row has; most are, before anything is sorted.
@@ -127,14 +135,12 @@ class Runs:
             first, end = todo.pop()
             slices = [(table, *table.find(first, end)) for table in tables]
             num_rows = sum(stop - start for _, start, stop in slices)
-            if num_rows > limit and end - first > 1:
-                middle = (first + end) >> 1
-                if (first >> 64) + 1 < end >> 64:
-                    middle = middle >> 64 << 64
+            middle = _middle(slices) if num_rows > limit else None
+            if middle:
                 todo += [(middle, end), (first, middle)]
             elif num_rows:
                 chosen = None
-                if shared and (first >> 64) + 1 < end >> 64:  # one key may go on in the next piece
+                if shared and not (first | end) % start_of(1):  # else a first key may go on in another piece
                     chosen = _shared([table.first_keys(start, stop) for table, start, stop in slices])
                 rows = _gather(slices, self.kind, chosen)
                 if len(rows):
@@ -156,7 +162,7 @@ class Runs:
         parts: list[list[Array]] = [[] for _ in range(len(ids))]
         for file in self.files:
             table = _Table(file, self.kind)
-            high, low = table.keys
+            high, low = table.keys[:2]
             starts, stops = (np.searchsorted(high, ids["high"], side) for side in ("left", "right"))
             for number in np.flatnonzero(starts < stops).tolist():
                 here = slice(starts[number], stops[number])
@@ -186,12 +192,12 @@ class Runs:
 
 def around(rows: Array, key: str) -> Span:
     """The span from the first row's key to the last one's, of rows sorted by it."""
-    return (int(rows[key][0]) << 64, (int(rows[key][-1]) + 1) << 64)
+    return start_of(int(rows[key][0])), start_of(int(rows[key][-1]) + 1)
 
 
 def of_file(number: int) -> Span:
     """Of rows that are sorted by their documents file."""
-    return (number << 64, (number + 1) << 64)
+    return start_of(number), start_of(number + 1)
 
 
 def sorted_by(rows: Array, *fields: str) -> Array:
@@ -259,7 +265,7 @@ class _Table:
         with open(file, "rb") as opened:
             self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         self._batch, self._kind = pa.ipc.open_file(pa.py_buffer(self._map)).get_batch(0), kind
-        self.keys = [self.column(name) for name in (kind.fields)[:2]]
+        self.keys = [self.column(name) for name in kind.fields[: kind.keys]]
 
     def column(self, name: str) -> Array:
         array, shape = self._batch.column(name), self._kind.dtype[name]
@@ -280,15 +286,37 @@ class _Table:
         """Pages leave the process, not the cache of the system; a view that touches one again gets it back."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
+    def key(self, row: int) -> int:
+        key = start_of(*(int(field[row]) for field in self.keys))
+        self.release()
+        return key
+
     def _place(self, key: int) -> int:
-        high, low = key >> 64, key & (1 << 64) - 1
-        if high >> 64:
+        """The first row whose key is not below this one."""
+        if key == ALL[1]:
             return len(self.keys[0])
-        start = int(np.searchsorted(self.keys[0], np.uint64(high)))
-        if not low:
-            return start
-        stop = int(np.searchsorted(self.keys[0], np.uint64(high), side="right"))
-        return start + int(np.searchsorted(self.keys[1][start:stop], np.uint64(low)))
+        start, stop = 0, len(self.keys[0])
+        for place, field in enumerate(self.keys):
+            value = np.uint64(key >> 64 * (MAX_KEYS - 1 - place) & (1 << 64) - 1)
+            rows = field[start:stop]
+            below = int(np.searchsorted(rows, value))
+            if not key % start_of(*[0] * place, 1):  # no more is asked
+                return start + below
+            start, stop = start + below, start + int(np.searchsorted(rows, value, "right"))
+        return stop
+
+
+def _middle(slices: Sequence[tuple[_Table, int, int]]) -> int | None:
+    """Halfway from the least key to the greatest, at the start of a first field if one begins between these, else of a
+    second field, and so on; None if there is one key only."""
+    least = min(table.key(start) for table, start, stop in slices if stop > start)
+    greatest = max(table.key(stop - 1) for table, start, stop in slices if stop > start)
+    for field in (start_of(1), start_of(0, 1), start_of(0, 0, 1), 1):
+        below = (least + greatest) // 2 // field * field
+        for middle in (below, below + field):
+            if least < middle <= greatest:
+                return middle
+    return None
 
 
 def _halves(rows: Array) -> tuple[Array, Array]:

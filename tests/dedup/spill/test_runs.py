@@ -22,6 +22,7 @@ from pipeline.dedup.spill.runs import (
     places,
     sort_order,
     spans,
+    start_of,
     with_carry,
 )
 
@@ -58,10 +59,31 @@ def test_pieces_are_all_rows_in_order_whatever_the_budget(tmp_path: Path, larges
     assert [tuple(row) for piece in pieces for row in piece.tolist()] == sorted(rows)
     fits = max(1, budget // COPIES // 32)
     for piece in pieces:
-        assert len(piece) <= fits or len({(row[0], row[1]) for row in piece.tolist()}) == 1
+        assert len(piece) <= fits or len(set(piece.tolist())) == 1
     for one, other in itertools.pairwise(pieces):  # a key is divided only where it does not fit
-        if one[-1][0] == other[0][0]:
-            assert sum(row[0] == one[-1][0] for row in rows) > fits
+        for num_fields in (1, 2, 3):
+            if (key := one[-1].tolist()[:num_fields]) == other[0].tolist()[:num_fields]:
+                assert sum(row[:num_fields] == key for row in rows) > fits
+
+
+@pytest.mark.parametrize("num_equal", [1, 2, 3])
+def test_rows_that_are_equal_in_all_fields_but_the_last_are_divided(tmp_path: Path, num_equal: int) -> None:
+    """As the exact copies of a text from one source are: one cluster, one preference."""
+    rows = [(7,) * num_equal + (row,) * (4 - num_equal) for row in range(200)] + some_pairs(100, 4)
+    pieces = list(runs_of(tmp_path, rows, 3).pieces(COPIES * 32 * 9))
+    assert [tuple(row) for piece in pieces for row in piece.tolist()] == sorted(rows)
+    assert max(map(len, pieces)) <= 9
+    assert len(pieces) < 100
+
+
+def test_a_span_may_end_within_a_key(tmp_path: Path) -> None:
+    rows = [(key, order, group, 0) for key in (1, 9) for order in range(5) for group in (0, 1)]
+    runs = runs_of(tmp_path, rows, 2)
+    for first, end in (((1,), (9,)), ((1, 2), (9, 3)), ((1, 2, 1), (1, 4)), ((0,), (9, 4, 1, 1)), ((9, 5), (2**64,))):
+        span = start_of(*first), start_of(*end)
+        inside = [row for row in sorted(rows) if first <= row and row < end]
+        assert runs.all(span).tolist() == inside
+        assert runs.count(span) == len(inside)
 
 
 def test_spans_divide_the_rows_and_depend_on_rows_and_budget_alone(tmp_path: Path) -> None:
