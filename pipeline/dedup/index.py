@@ -5,12 +5,12 @@ survivors) and a manifest. `against: [DIR]` in a later run reads it, from the st
 around it, or from a copy of index/ alone.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.core.errors import UserError
-from pipeline.core.files import checksum
 from pipeline.core.manifest import Manifest, fingerprint, is_done, read_manifest, stage_folders, write_manifest
-from pipeline.core.shard_map import Counts
+from pipeline.core.shard_map import Counts, Receipt
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.decide import STAGE, Judged
 from pipeline.dedup.spill.plan import FileTask
@@ -19,7 +19,10 @@ from pipeline.dedup.spill.runs import RunWriter, distinct, of_file, places
 
 FOLDER = "index"
 INDEX_STAGE = "dedup-index"
-VERSION = 1
+VERSION = 2
+WRITER_BYTES = (
+    192 << 20
+)  # budget of the writer, of which a run is a part: the files are the same whatever task_memory_mb
 SAME = ("unit", "ngram", "bands", "rows")  # settings without which signatures cannot be compared
 
 
@@ -28,7 +31,7 @@ def index_file(task: FileTask, folder: Path) -> Counts:
     plan, kind = task.plan, known(task.plan.config)
     judged = Judged(task)
     excluded = plan.runs(EXCLUDED, "captures", "texts").all(of_file(task.number))
-    with RunWriter(folder, kind, plan.budget) as index:
+    with RunWriter(folder, kind, WRITER_BYTES) as index:
         for piece in plan.runs_of_file(facts(plan.config), "sign", task.number).pieces(plan.budget, extra=200):
             rows = distinct(piece, "high", "low")
             verdicts = judged.of_ids(rows["high"], rows["low"])
@@ -41,8 +44,11 @@ def index_file(task: FileTask, folder: Path) -> Counts:
     return {"rows": index.num_rows}
 
 
-def close_index(folder: Path, config: DedupConfig) -> None:
-    files = tuple(checksum(file) for file in sorted(folder.glob("*.arrow")))
+def close_index(folder: Path, config: DedupConfig, receipts: Sequence[Receipt]) -> None:
+    """Of the files that are committed: an attempt that was killed may have left others."""
+    files = tuple(sorted(entry for receipt in receipts for entry in receipt.files))
+    for stray in {*folder.glob("*.arrow")} - {folder / entry.name for entry in files}:
+        stray.unlink()
     section = config.model_dump(mode="json", include=set(SAME))
     mark = fingerprint(INDEX_STAGE, VERSION, section, {entry.name: entry.sha256 for entry in files})
     write_manifest(folder, Manifest(INDEX_STAGE, VERSION, mark, section, {}, {"files": len(files)}, files))

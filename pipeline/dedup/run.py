@@ -70,8 +70,8 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
         _judge(steps)
         receipts = steps.by_file(decide.decide_file, "decide", folder)
         if config.keep_index:
-            steps.by_file(index.index_file, "index", folder / index.FOLDER)
-            index.close_index(folder / index.FOLDER, config)
+            indexed = steps.by_file(index.index_file, "index", folder / index.FOLDER)
+            index.close_index(folder / index.FOLDER, config, indexed)
         return tally(decide.STAGE, folder, receipts) | {"clusters": num_clusters}
 
     section = config.model_dump(mode="json", exclude={"against", "task_memory_mb"})  # neither where nor how

@@ -14,6 +14,7 @@ from pipeline.core.manifest import read_manifest, verify
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
 from pipeline.dedup.run import DedupConfig, run
+from pipeline.dedup.spill.runs import PARTS
 from tests.dedup.documents import documents, write_stage
 from tests.dedup.test_dedup import captures, changed, fates, in_files, ledger_of, long_texts
 
@@ -144,13 +145,34 @@ def test_what_cannot_be_compared_is_refused(workers: Workers, tmp_path: Path) ->
             run(DedupConfig(against=(folder,)), clean, tmp_path, workers)
     manifest = json.loads((index / "manifest.json").read_text())
     (index / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(UserError, match="has an index of version 99, this one reads 1"):
+    with pytest.raises(UserError, match="has an index of version 99, this one reads 2"):
         run(DedupConfig(against=(index,)), clean, tmp_path, workers)
     (index / "manifest.json").write_text(json.dumps(manifest))
     file = next(index.glob("*.arrow"))
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(ArtifactError, match="damaged"):
         run(DedupConfig(against=(index,)), clean, tmp_path, workers)
+
+
+def test_the_index_is_the_same_whatever_the_memory_and_what_a_killed_attempt_left(
+    workers: Workers, tmp_path: Path
+) -> None:
+    rows = documents("old", [f"{text} {number}" for number in range(8) for text in long_texts(40)])
+    clean = write_stage(tmp_path, {"old-00000": rows})
+    folders = [run(DedupConfig(keep_index=True, task_memory_mb=memory_mb), clean, tmp_path / str(memory_mb), workers)
+               for memory_mb in (192, 1)]  # fmt: skip
+    expected = (folders[0] / "index/manifest.json").read_bytes()
+    file = next(folders[0].glob("index/*.arrow"))
+    assert file.stat().st_size > 2 * (1 << 20) // PARTS
+    assert (folders[1] / "index/manifest.json").read_bytes() == expected
+    assert (folders[1] / "manifest.json").read_bytes() == (whole := (folders[0] / "manifest.json").read_bytes())
+    for gone in ("manifest.json", "index/manifest.json", "index/receipts/old-00000.json"):
+        (folders[0] / gone).unlink()
+    shutil.copy(file, file.with_name(file.name.replace("000.arrow", "001.arrow")))
+    assert run(DedupConfig(keep_index=True), clean, tmp_path / "192", workers) == folders[0]
+    assert (folders[0] / "index/manifest.json").read_bytes() == expected
+    assert (folders[0] / "manifest.json").read_bytes() == whole
+    assert len(list(folders[0].glob("index/*.arrow"))) == 1
 
 
 def test_the_index_holds_no_text(workers: Workers, tmp_path: Path) -> None:
