@@ -1,11 +1,12 @@
 """What the dedup stage is told."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.core.config import Config
+from pipeline.core.storage import is_url
 from pipeline.dedup.signatures.minhash import MinHash
 
 MAX_ENTRIES = 16_384  # four bytes each, of every document; RefinedWeb has the most we know of, 9,000
@@ -40,6 +41,15 @@ class DedupConfig(Config):
     """Also write index/: what later runs need in order to name these documents, without their texts."""
     task_memory_mb: int = Field(192, ge=1)
     """Working memory of a task in MiB, beyond its process; what is more lies on disk. Does not change the output."""
+
+    @field_validator("against", mode="before")
+    @classmethod
+    def _against_is_here(cls, given: Any) -> Any:
+        """As a Path it would be a folder that holds no index."""
+        for folder in given if isinstance(given, (list, tuple)) else ():
+            if is_url(folder):
+                raise ValueError(f"{folder} is a URL; bring it here (penstock pull {folder} DIR) and name the folder")
+        return given
 
     @model_validator(mode="after")
     def _signature_is_not_too_large(self) -> "DedupConfig":

@@ -5,6 +5,7 @@ survivors) and a manifest. `against: [DIR]` in a later run reads it, from the st
 around it, or from a copy of index/ alone.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,10 +21,9 @@ from pipeline.dedup.spill.runs import RunWriter, distinct, of_file, places
 FOLDER = "index"
 INDEX_STAGE = "dedup-index"
 VERSION = 2
-WRITER_BYTES = (
-    192 << 20
-)  # budget of the writer, of which a run is a part: the files are the same whatever task_memory_mb
+WRITER_BYTES = 192 << 20  # of which a run is a part: not task_memory_mb, on which no file may depend
 SAME = ("unit", "ngram", "bands", "rows")  # settings without which signatures cannot be compared
+UNICODE = unicodedata.unidata_version  # what a letter is, and its lower case, is Python's
 
 
 def index_file(task: FileTask, folder: Path) -> Counts:
@@ -49,7 +49,7 @@ def close_index(folder: Path, config: DedupConfig, receipts: Sequence[Receipt]) 
     files = tuple(sorted(entry for receipt in receipts for entry in receipt.files))
     for stray in {*folder.glob("*.arrow")} - {folder / entry.name for entry in files}:
         stray.unlink()
-    section = config.model_dump(mode="json", include=set(SAME))
+    section = config.model_dump(mode="json", include=set(SAME)) | {"unicode": UNICODE}
     mark = fingerprint(INDEX_STAGE, VERSION, section, {entry.name: entry.sha256 for entry in files})
     write_manifest(folder, Manifest(INDEX_STAGE, VERSION, mark, section, {}, {"files": len(files)}, files))
 
@@ -72,4 +72,9 @@ def open_index(folder: Path, config: DedupConfig) -> Path:
                 f"dedup.against: {folder} was made with {name}={value}, this run has {getattr(config, name)}; "
                 f"set dedup.{name}={value}"
             )
+    if (value := made.config.get("unicode")) != UNICODE:
+        raise UserError(
+            f"dedup.against: {folder} was made with Unicode {value}, this Python has {UNICODE}; use a Python that has "
+            f"{value}, or make the index again"
+        )
     return found

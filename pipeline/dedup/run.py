@@ -27,6 +27,7 @@ known by its place: what meets, meets by doc_id or by a hash.
 The result depends on the documents and the settings alone: not on workers, memory, files, or their order.
 """
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -34,9 +35,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import UserError
-from pipeline.core.files import SCRATCH
+from pipeline.core.files import SCRATCH, write_json
 from pipeline.core.ledger import tally
-from pipeline.core.manifest import run_stage
+from pipeline.core.manifest import read_manifest, run_stage
 from pipeline.core.shard_map import Counts, Receipt, Split, Workers
 from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.dedup import decide, index
@@ -49,7 +50,7 @@ from pipeline.dedup.spill.runs import spans
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 
 
 def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> Path:
@@ -72,9 +73,13 @@ def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> P
         if config.keep_index:
             indexed = steps.by_file(index.index_file, "index", folder / index.FOLDER)
             index.close_index(folder / index.FOLDER, config, indexed)
-        return tally(decide.STAGE, folder, receipts) | {"clusters": num_clusters}
+        counts = tally(decide.STAGE, folder, receipts)
+        given = read_manifest(documents).counts["documents"]
+        assert counts["in"] == given, f"dedup: the ledger has {counts['in']} in, {documents.name} has {given}"
+        return counts | {"clusters": num_clusters}
 
     section = config.model_dump(mode="json", exclude={"against", "task_memory_mb"})  # neither where nor how
+    section["unicode"] = index.UNICODE
     return run_stage(decide.STAGE, VERSION, section, [documents], root, body, also=known)
 
 
@@ -148,6 +153,13 @@ def cluster(steps: Steps, num_edges: int) -> int:
     """Number of clusters. In one task if the edges fit into its memory, else in rounds over spans of keys."""
     if num_edges * components.UNITE_ROW_BYTES <= steps.plan.budget:
         return total(steps.by_key(components.unite, "components", 0, 0), "clusters")
+    found = steps.plan.scratch / "components" / "found.json"  # a resumed run would begin with the first round
+    if not found.exists():
+        write_json(found, cluster_in_rounds(steps, num_edges))
+    return int(json.loads(found.read_bytes()))
+
+
+def cluster_in_rounds(steps: Steps, num_edges: int) -> int:
     edges = total(steps.by_key(components.both_ways, "round-000", num_edges, EDGE.row_bytes))
     for number in range(components.MAX_ROUNDS):
         last, half, following = (steps.plan.scratch / name for name in (

@@ -33,6 +33,11 @@ def test_impossible_settings_of_passages_are_named(setting: str) -> None:
         load(PassagesConfig, None, [setting])
 
 
+def test_an_index_behind_a_url_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"s3://bucket/run is a URL; bring it here \(penstock pull s3://"):
+        load(DedupConfig, None, ["against=[build/january, s3://bucket/run]"])
+
+
 def test_a_signature_has_an_end() -> None:
     with pytest.raises(ConfigError, match=r"bands \(1000\) x rows \(17\) are 17000 entries a signature; at most 16384"):
         load(DedupConfig, None, ["bands=1000", "rows=17"])

@@ -130,6 +130,14 @@ def test_a_verdict_that_is_missing_in_the_ledger_is_noticed(workers: Workers, tm
         run(DedupConfig(), clean, tmp_path, workers)
 
 
+def test_a_document_that_no_split_has_read_is_noticed(workers: Workers, tmp_path: Path) -> None:
+    clean = write_stage(tmp_path, {"web-00000": documents("web", long_texts(3))})
+    manifest = clean / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"documents": 3', '"documents": 4'))
+    with pytest.raises(AssertionError, match=rf"dedup: the ledger has 3 in, {clean.name} has 4"):
+        run(DedupConfig(), clean, tmp_path, workers)
+
+
 def test_a_full_disk_is_told_from_our_bugs(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
@@ -171,8 +179,9 @@ def test_a_half_done_stage_is_resumed_to_the_same_bytes(
     before = (folder / "manifest.json").read_bytes()
     (folder / "manifest.json").unlink()
     (folder / "receipts" / "web-00000.json").unlink()
-    (folder / "scratch/signatures").mkdir(parents=True)
-    (folder / "scratch/ranks.npy").write_bytes(b"torn")
+    torn = folder / "scratch/192-mb/sign/web-00000.facts-000.arrow"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"torn")
     assert run(DedupConfig(), clean, tmp_path, workers) == folder
     assert (folder / "manifest.json").read_bytes() == before
     assert verify(folder) == []

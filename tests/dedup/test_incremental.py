@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,11 @@ def test_what_cannot_be_compared_is_refused(workers: Workers, tmp_path: Path) ->
     manifest = json.loads((index / "manifest.json").read_text())
     (index / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
     with pytest.raises(UserError, match="has an index of version 99, this one reads 2"):
+        run(DedupConfig(against=(index,)), clean, tmp_path, workers)
+    assert manifest["config"]["unicode"] == read_manifest(without).config["unicode"] == unicodedata.unidata_version
+    other = manifest | {"config": manifest["config"] | {"unicode": "3.2.0"}}
+    (index / "manifest.json").write_text(json.dumps(other))
+    with pytest.raises(UserError, match=r"was made with Unicode 3\.2\.0, this Python has"):
         run(DedupConfig(against=(index,)), clean, tmp_path, workers)
     (index / "manifest.json").write_text(json.dumps(manifest))
     file = next(index.glob("*.arrow"))

@@ -37,7 +37,7 @@ def group_captures(task: KeyTask, folder: Path) -> Counts:
             olds.append(fill(OLD, **_ids(rows[old])))
             for gone in (repeats, rows[old]):
                 excluded.append(fill(EXCLUDED, gone["file"], **_ids(gone)))
-    return {"texts": texts.num_rows, "edges": edges.num_rows, "repeats": repeated.num_rows}
+    return {"texts": texts.num_rows, "edges": edges.num_rows}
 
 
 def group_texts(task: KeyTask, folder: Path) -> Counts:

@@ -44,7 +44,7 @@ def choose(task: KeyTask, folder: Path) -> Counts:
             verdicts.append(judged)
             alike = judged[np.isin(judged["fate"], (Fate.same_url, Fate.near_duplicate))]
             pairs.append(fill(PAIR, alike["high"], alike["survivor_high"], alike["low"], alike["survivor_low"]))
-    return {"verdicts": verdicts.num_rows, "rows": pairs.num_rows}
+    return {"rows": pairs.num_rows}
 
 
 def _num_new(rows: Array, first: Array, members: Runs) -> Array:

@@ -9,6 +9,8 @@
 The first document is the one with the smallest id, or rather the smallest first half of an id (8 of 16 bytes: two alike
 are expected above four thousand million documents, and then a repeat stays). So neither the files nor their order nor
 the workers play a part. In memory: a run and a range; the table is mapped. On disk: 20 bytes a row.
+
+Not spill/runs.py, where rows stay what they are: here equal hashes become one row, their count, at every step.
 """
 
 import os

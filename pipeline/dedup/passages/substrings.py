@@ -10,9 +10,12 @@
 | repeated_passages | words cut, how it began | `action: cut` |
 | repeated_passage  | the same                | `action: drop` |
 
-Earlier is the smaller doc_id, so neither workers nor files play a part. Every word of a repeat stays somewhere, though
-of two repeats that overlap one may be left without what it shares with the other. Words are compared without case and
-punctuation (folded.py); equal 64-bit hashes are taken for equal words.
+Earlier is the smaller doc_id, so neither workers nor files play a part. With `cut` every word of a repeat stays
+somewhere, though of two repeats that overlap one may be left without what it shares with the other. With `drop` a
+passage may be lost, as a document is judged before the fate of earlier ones is known: B repeats A and goes; C, which
+repeats another part of B, goes as well, and that part is in no document.
+
+Words are compared without case and punctuation (folded.py); equal 64-bit hashes are taken for equal words.
 
 On disk while it runs: 20 bytes for each word of the corpus, three to four times its text. In memory: occurrences.py.
 
@@ -47,7 +50,8 @@ class Config(PluginConfig):
     min_words: int = Field(50, ge=2, le=10_000)
     """Words in a row that make a passage."""
     action: Literal["cut", "drop"] = "cut"
-    """What is done where the passage is not the first: it is cut, or the document is dropped."""
+    """What is done where the passage is not the first: it is cut, or the document is dropped. A passage whose first
+    document is dropped for another one is lost."""
 
 
 def survey(config: Config, documents: Iterable[Document], path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +80,22 @@ def test_a_document_with_a_repeat_is_dropped_if_so_set(workers: Workers, tmp_pat
     config = substrings.Config(min_words=11, action="drop")
     judge = surveyed(substrings, config, [rows], tmp_path / "longer", workers)
     assert [judge(row) for row in rows] == [None, None]
+
+
+@pytest.mark.parametrize("action", ["cut", "drop"])
+def test_what_a_dropped_document_had_first_is_lost_and_is_not_when_it_is_cut(
+    action: Any, workers: Workers, tmp_path: Path
+) -> None:
+    """As the docstring says: B repeats A, C repeats another part of B."""
+    rows = sorted(documents("test", ["a", "b", "c"]), key=lambda row: row.doc_id)
+    texts = ("One two three four.", "One two three four. Five six seven eight.", "Five six seven eight.")
+    rows = [replace(row, text=text) for row, text in zip(rows, texts, strict=True)]
+    judge = surveyed(substrings, substrings.Config(min_words=4, action=action), [rows], tmp_path / "passes", workers)
+    left = []
+    for row in rows:
+        verdict = judge(row)
+        left.append(verdict.document.text if isinstance(verdict, Replace) else "" if verdict else row.text)
+    assert left == ([texts[0], texts[2], ""] if action == "cut" else [texts[0], "", ""])
 
 
 def test_a_repeat_within_a_document_goes(workers: Workers, tmp_path: Path) -> None:
