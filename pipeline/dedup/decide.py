@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.clean.characters import Array
 from pipeline.core.errors import ArtifactError
 from pipeline.core.schema import DOCUMENT, LEDGER
 from pipeline.core.shard_map import Counts
@@ -19,7 +20,7 @@ from pipeline.core.tables import TableWriter, read_batches
 from pipeline.dedup.signatures.sign import recall
 from pipeline.dedup.spill.plan import FileTask, Plan
 from pipeline.dedup.spill.rows import KNOWN_FILE, REPEAT, TRUTH, VERDICT, Fate, evidence, facts, fill, from_ids, to_ids
-from pipeline.dedup.spill.runs import Array, distinct, of_file, places, sorted_by
+from pipeline.dedup.spill.runs import distinct, of_file, places, sorted_by
 
 STAGE = "dedup"
 CLUSTERS = pa.schema(
@@ -41,10 +42,13 @@ class Judged:
         self._verdicts = distinct(sorted_by(told, "high", "low"), "high", "low")
         self._evidence = plan.runs(evidence(plan.config), "evidence").all(here)
         self._truth = plan.runs(TRUTH, "truth").all(here)
-        ids = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low").all()
-        self.num_documents = len(ids)
         self.used = np.zeros(len(self._verdicts), dtype=bool)
-        self._repeated = distinct(ids[1:][ids[1:] == ids[:-1]], "high", "low")  # ids that the file has more than once
+        signed = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low")
+        self.num_documents, repeated = 0, [signed.kind.empty()]
+        for ids in signed.pieces(plan.budget):
+            self.num_documents += len(ids)
+            repeated.append(distinct(ids[1:][ids[1:] == ids[:-1]], "high", "low"))  # equal ids are in one piece
+        self._repeated = np.concatenate(repeated)  # ids that the file has more than once
         self._seen: set[bytes] = set()  # of these
 
     def on(self, doc_ids: pa.Array) -> Array:

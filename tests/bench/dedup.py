@@ -89,19 +89,20 @@ def signature_rows() -> Iterator[Row]:
             (lambda number: MinhashDedupSignature(str(root / f"theirs-{number}")).run(iter(theirs)),
              sum(len(document.text.encode()) for document in theirs)),
         ]  # fmt: skip
-        ours, their_rate = rates(sides)
+        seconds = best_seconds([side for side, _ in sides])
+        ours, their_rate = (num_bytes / 1e6 / taken for (_, num_bytes), taken in zip(sides, seconds, strict=True))
     detail = f"{ours:.1f} against {their_rate:.3f} MB/s of CPU time, {len(documents)} pages, a tenth for the peer"
     yield Row("MinHash signatures", ours / their_rate, "x", 100, peer=f"{DATATROVE} with spaCy", detail=detail)
     yield Row("MinHash signatures, a core", ours, "MB/s", 40, detail="a documents file in, runs on disk out")
 
 
-def rates(sides: list[tuple[Callable[[int], Any], int]]) -> list[float]:
-    """MB/s of CPU time, the best of ROUNDS after one that compiles and loads; the sides take turns."""
+def best_seconds(sides: list[Callable[[int], Any]]) -> list[float]:
+    """Of CPU time, the best of ROUNDS after one that compiles and loads; the sides take turns, and are told which."""
     seconds: list[list[float]] = [[] for _ in sides]
     for number in range(ROUNDS + 1):
-        for (side, _), taken in zip(sides, seconds, strict=True):
+        for side, taken in zip(sides, seconds, strict=True):
             taken.append(cpu_seconds(lambda side=side, number=number: side(number)))
-    return [num_bytes / 1e6 / min(taken[1:]) for (_, num_bytes), taken in zip(sides, seconds, strict=True)]
+    return [min(taken[1:]) for taken in seconds]
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
@@ -134,17 +135,14 @@ def join_rows() -> Iterator[Row]:
         steps = Steps(plan, OneProcess())  # type: ignore[arg-type]
         steps.by_file(sign_file, "sign")
         write_their_signatures(plan, root / "theirs")
-        ours = [cpu_seconds(lambda number=number: our_clusters(steps, number)) for number in range(ROUNDS + 1)]
-        theirs = [cpu_seconds(lambda: their_clusters(root / "theirs"))]
+        ours, theirs = best_seconds([lambda _: our_clusters(steps), lambda _: their_clusters(root / "theirs")])
         same = partition(our_labels(plan)) == partition(their_labels(plan, root / "theirs"))
     assert same, "not the same clusters"
-    detail = f"{min(ours[1:]):.2f} against {theirs[0]:.1f} s of CPU time, {JOINED:,} documents, the same clusters"
-    yield Row(
-        "join and components", theirs[0] / min(ours[1:]), "x", 20, peer=f"{DATATROVE} stages 2 and 3", detail=detail
-    )
+    detail = f"{ours:.2f} against {theirs:.1f} s of CPU time, {JOINED:,} documents, the same clusters"
+    yield Row("join and components", theirs / ours, "x", 20, peer=f"{DATATROVE} stages 2 and 3", detail=detail)
 
 
-def our_clusters(steps: Steps, number: int) -> None:
+def our_clusters(steps: Steps) -> None:
     """What run.py does between `sign` and `members`, but for copies, of which datatrove knows none."""
     for step in ("bands", "join", "attach", "compare", "components"):
         shutil.rmtree(steps.plan.scratch / step, ignore_errors=True)
@@ -175,6 +173,8 @@ def write_their_signatures(plan: Plan, folder: Path) -> None:
 
 
 def their_clusters(folder: Path) -> None:
+    for step in ("buckets", "clusters"):
+        shutil.rmtree(folder / step, ignore_errors=True)
     buckets = MinhashDedupBuckets(str(folder), str(folder / "buckets"), config=THEIR_CONFIG)
     for rank in range(THEIR_CONFIG.num_buckets):
         buckets.run(None, rank, THEIR_CONFIG.num_buckets)

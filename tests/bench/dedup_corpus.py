@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.manifest import run_stage
 from pipeline.core.schema import DOCUMENT
-from pipeline.dedup.signatures.exact import Folded
+from pipeline.dedup.signatures.exact import FoldedTexts
 
 WORDS, LETTERS = 104, 5
 EDITS = range(1, 9)
@@ -79,8 +79,8 @@ def edited(texts: np.ndarray, edits: np.ndarray, rng: np.random.Generator) -> np
     return result
 
 
-def folded(texts: np.ndarray) -> Folded:
-    return Folded(texts.ravel(), np.arange(len(texts) + 1) * texts[0].size)
+def folded(texts: np.ndarray) -> FoldedTexts:
+    return FoldedTexts(texts.ravel(), np.arange(len(texts) + 1) * texts[0].size)
 
 
 def _table(letters: np.ndarray, keys: list[str], rng: np.random.Generator) -> pa.Table:

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.clean.characters import Array
 from pipeline.core.shard_map import Counts, Receipt, Split
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.run import Steps
 from pipeline.dedup.spill.plan import Plan
-from pipeline.dedup.spill.runs import Array, Kind, RunWriter
+from pipeline.dedup.spill.runs import Kind, RunWriter
 
 
 class OneProcess:

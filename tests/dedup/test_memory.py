@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.clean.characters import Array
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.spill.rows import (
@@ -23,7 +24,7 @@ from pipeline.dedup.spill.rows import (
     fill,
     signed,
 )
-from pipeline.dedup.spill.runs import Array, Kind, RunWriter
+from pipeline.dedup.spill.runs import Kind, RunWriter
 from tests.dedup.steps import in_folder
 from tests.processes import ROOT
 

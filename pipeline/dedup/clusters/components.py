@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clean.characters import Array
 from pipeline.core.kernels import kernel
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.spill.plan import KeyTask
 from pipeline.dedup.spill.rows import EDGE, LABEL, fill
-from pipeline.dedup.spill.runs import Array, RunWriter, distinct, distinct_ids, firsts, with_carry
+from pipeline.dedup.spill.runs import RunWriter, distinct, distinct_ids, firsts, with_carry
 
 HALVES = ("high", "low")
 UNITE_ROW_BYTES = 200  # of memory per edge, at most

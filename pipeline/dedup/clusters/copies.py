@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clean.characters import Array
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.spill.plan import KeyTask
 from pipeline.dedup.spill.rows import CAPTURE, EDGE, EXCLUDED, KNOWN_FILE, NEW, OLD, REPEAT, TEXT, fill
-from pipeline.dedup.spill.runs import Array, RunWriter, firsts, sort_order, with_carry
+from pipeline.dedup.spill.runs import RunWriter, firsts, sort_order, with_carry
 
 
 def group_captures(task: KeyTask, folder: Path) -> Counts:

@@ -11,19 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clean.characters import Array
 from pipeline.core.kernels import kernel
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.spill.plan import FileTask, KeyTask, Plan
 from pipeline.dedup.spill.rows import ENTRY, EXCLUDED, PAIR, facts, fill
-from pipeline.dedup.spill.runs import COPIES, Array, RunWriter, distinct, of_file, places, with_carry
+from pipeline.dedup.spill.runs import COPIES, RunWriter, distinct, of_file, places, with_carry
 
 WINDOW = 32
-NEEDED = ("num_ngrams", "bands")  # of the facts
+BAND_FIELDS = ("num_ngrams", "bands")  # of the facts
 
 
 def bands_of_file(task: FileTask, folder: Path) -> Counts:
     plan = task.plan
-    signed = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low", *NEEDED)
+    signed = plan.runs_of_file(facts(plan.config), "sign", task.number).only("high", "low", *BAND_FIELDS)
     excluded = plan.runs(EXCLUDED, "captures", "texts").all(of_file(task.number))
     with RunWriter(folder, ENTRY, plan.budget) as entries:
         for piece in signed.pieces(plan.budget, extra=_extra(plan)):
@@ -35,7 +36,7 @@ def bands_of_file(task: FileTask, folder: Path) -> Counts:
 def bands_of_known(task: FileTask, folder: Path) -> Counts:
     plan = task.plan
     with RunWriter(folder, ENTRY, plan.budget) as entries:
-        signed = plan.known_run(task.number).only("high", "low", *NEEDED, "alone")
+        signed = plan.known_run(task.number).only("high", "low", *BAND_FIELDS, "alone")
         for rows in signed.pieces(plan.budget, extra=_extra(plan)):
             entries.append(_entries(rows.compress(rows["alone"]), is_known=True))
     return {"rows": entries.num_rows}
@@ -46,7 +47,7 @@ def join_bands(task: KeyTask, folder: Path) -> Counts:
     at_once = max(1, plan.budget // COPIES // (WINDOW * PAIR.row_bytes))  # rows whose pairs fit, however many
     with RunWriter(folder, PAIR, plan.budget) as pairs:
         pieces = plan.runs(ENTRY, "bands").pieces(plan.budget, task.span, shared=True)
-        for rows, num_seen in with_carry(pieces, "hash", keep=-WINDOW):
+        for rows, num_seen in with_carry(pieces, "hash", last=WINDOW):
             hash, high, low, known = (np.ascontiguousarray(rows[name]) for name in ENTRY.fields)
             for start in range(num_seen, len(rows), at_once):
                 left, right = _pairs(hash, high, low, known, start, min(start + at_once, len(rows)), WINDOW)

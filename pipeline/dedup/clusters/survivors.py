@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clean.characters import Array
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.signatures.sign import lookup, recall
 from pipeline.dedup.spill.plan import KeyTask, Plan
 from pipeline.dedup.spill.rows import LABEL, MEMBER, NEW, OLD, OLD_CAPTURE, PAIR, VERDICT, Fate, fill
-from pipeline.dedup.spill.runs import Array, Runs, RunWriter, around, firsts, places, start_of, with_carry
+from pipeline.dedup.spill.runs import Runs, RunWriter, around, firsts, places, start_of, with_carry
 
 
 def rank_members(task: KeyTask, folder: Path) -> Counts:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clean.characters import Array
 from pipeline.core.kernels import kernel
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import read_batches
 from pipeline.dedup.signatures.sign import lookup
 from pipeline.dedup.spill.plan import FileTask, KeyTask
 from pipeline.dedup.spill.rows import EDGE, KNOWN_FILE, NEEDED, NGRAM, PAIR, TRUTH, fill, from_ids
-from pipeline.dedup.spill.runs import Array, RunWriter, distinct, distinct_ids, of_file, places
+from pipeline.dedup.spill.runs import RunWriter, distinct, distinct_ids, of_file, places
 
 ENDS = (("high", "low"), ("other_high", "other_low"))
 

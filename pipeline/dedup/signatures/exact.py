@@ -1,39 +1,36 @@
 """Exact duplicates: 16 bytes that are equal when two texts differ in case and white space at most.
 
-texts -> case-folded UTF-8, one after the other      Folded      what MinHash reads as well
+texts -> case-folded UTF-8, one after the other      FoldedTexts, which MinHash reads as well
       -> every run of white space one space          xxh3_128
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import xxhash
 
-from pipeline.clean.characters import FLAGS, SPACE, decode
+from pipeline.clean.characters import FLAGS, SPACE, Array, decode
 from pipeline.core.kernels import kernel
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Folded:
+class FoldedTexts:
     """Case-folded texts in UTF-8: text i is data[ends[i]:ends[i + 1]]."""
 
     data: Array  # uint8
     ends: Array  # int64 [texts + 1]; the first is 0
 
 
-def fold(texts: Sequence[str]) -> Folded:
+def fold_texts(texts: Sequence[str]) -> FoldedTexts:
     parts = [text.casefold().encode() for text in texts]
     ends = np.zeros(len(parts) + 1, dtype=np.int64)
     np.cumsum([len(part) for part in parts], out=ends[1:])
-    return Folded(np.frombuffer(b"".join(parts), dtype=np.uint8), ends)
+    return FoldedTexts(np.frombuffer(b"".join(parts), dtype=np.uint8), ends)
 
 
-def exact_hashes(folded: Folded) -> list[bytes]:
+def exact_hashes(folded: FoldedTexts) -> list[bytes]:
     """xxh3_128 of each text with every run of white space one space, and none at its ends."""
     data, ends = _squeeze(folded.data, folded.ends, FLAGS)
     view = memoryview(data)
@@ -41,7 +38,7 @@ def exact_hashes(folded: Folded) -> list[bytes]:
 
 
 def exact_hash(text: str) -> bytes:
-    return exact_hashes(fold([text]))[0]
+    return exact_hashes(fold_texts([text]))[0]
 
 
 @kernel

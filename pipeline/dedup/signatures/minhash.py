@@ -17,16 +17,15 @@ words (or characters) has none, and the signature EMPTY.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, SPACE, decode
+from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, SPACE, Array, decode
 from pipeline.core.kernels import kernel
 from pipeline.core.seeds import derive
-from pipeline.dedup.signatures.exact import Folded, fold
+from pipeline.dedup.signatures.exact import FoldedTexts, fold_texts
 
-Array = np.ndarray[Any, Any]
 Unit = Literal["word", "character"]
 SEED = 0x70656E73746F636B  # fixed: signatures of different runs can be compared
 EMPTY = np.uint32(0xFFFFFFFF)
@@ -50,19 +49,19 @@ class MinHash:
         self._a = np.array([derive(SEED, "a", k) | 1 for k in range(count)], dtype=np.uint64).astype(np.uint32)
         self._b = np.array([derive(SEED, "b", k) for k in range(count)], dtype=np.uint64).astype(np.uint32)
 
-    def sign(self, texts: Folded) -> Signatures:
+    def sign(self, texts: FoldedTexts) -> Signatures:
         by_character = self.unit == "character"
         entries, counts = _signatures(texts.data, texts.ends, FLAGS, by_character, self.ngram, self._a, self._b)
         return Signatures(entries, _band_hashes(entries, self.rows), counts)
 
     def signature(self, text: str) -> tuple[Array, int]:
         """(uint32 [bands * rows], number of n-grams) of one text."""
-        signed = self.sign(fold([text]))
+        signed = self.sign(fold_texts([text]))
         return signed.entries[0], int(signed.num_ngrams[0])
 
     def ngrams(self, text: str) -> Array:
         """uint64, sorted: the hashes of the text's distinct n-grams."""
-        return np.unique(_ngrams(fold([text]).data, FLAGS, self.unit == "character", self.ngram))
+        return np.unique(_ngrams(fold_texts([text]).data, FLAGS, self.unit == "character", self.ngram))
 
 
 def similarity(one: Array, other: Array) -> Array:

@@ -14,14 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from pipeline.clean.characters import Array
 from pipeline.core.shard_map import Counts
 from pipeline.core.tables import read_batches
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.signatures.exact import exact_hashes, fold
+from pipeline.dedup.signatures.exact import exact_hashes, fold_texts
 from pipeline.dedup.signatures.minhash import MinHash
 from pipeline.dedup.spill.plan import FileTask, Plan
 from pipeline.dedup.spill.rows import CAPTURE, NEW, facts, from_ids
-from pipeline.dedup.spill.runs import Array, RunWriter, distinct_ids
+from pipeline.dedup.spill.runs import RunWriter, distinct_ids
 from pipeline.sources.base import group, source_of
 
 BYTES_AT_ONCE = 8 << 20
@@ -75,7 +76,7 @@ def _batches(file: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _facts(batch: pa.RecordBatch, config: DedupConfig, minhash: MinHash, source_rank: int) -> Array:
-    texts = fold(batch["text"].to_pylist())
+    texts = fold_texts(batch["text"].to_pylist())
     signed = minhash.sign(texts)
     rows = facts(config).empty(len(batch))
     pages = [xxhash.xxh3_128_digest(page.encode()) if page else bytes(16) for page in _meta(batch, "page")]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.clean.characters import Array
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.spill.runs import Array, Kind, kind
+from pipeline.dedup.spill.runs import Kind, kind
 
 KNOWN_FILE = 2**64 - 1  # "number of the file" of a document that an earlier run has seen
 NEW = np.uint64(1 << 63)  # set in `order` and `preference` of all others: they come after those

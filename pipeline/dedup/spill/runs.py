@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.clean.characters import Array
 from pipeline.core.kernels import kernel
 
-Array = np.ndarray[Any, Any]
 MAX_KEYS = 4
 Span = tuple[int, int]  # of keys as numbers of MAX_KEYS x 64 bits, the first field the highest; the end is outside
 ALL: Span = (0, 1 << 64 * MAX_KEYS)
@@ -238,17 +238,17 @@ def distinct_ids(high: Array, low: Array) -> tuple[Array, Array]:
     return ids.compress(new), place
 
 
-def with_carry(pieces: Iterator[Array], *group: str, keep: int = 1) -> Iterator[tuple[Array, int]]:
-    """(rows, how many of the first ones were seen before): where a key goes on in the next piece, the first `keep` rows
-    of each of its groups are seen there again (of `keep` below zero: the last ones)."""
+def with_carry(pieces: Iterator[Array], *group: str, last: int = 0) -> Iterator[tuple[Array, int]]:
+    """(rows, how many of the first ones were seen before): where a key goes on in the next piece, the first row of each
+    of its groups is seen there again, or, if given, the `last` rows of the key."""
     carried: Array | None = None
     for piece in pieces:
         key = piece[group[0]]
         goes_on = carried is not None and len(carried) and carried[group[0]][-1] == key[0]
         rows = np.concatenate([carried, piece]) if goes_on and carried is not None else piece
         yield rows, len(rows) - len(piece)
-        last = rows[np.searchsorted(rows[group[0]], rows[group[0]][-1]) :]
-        carried = last[keep:] if keep < 0 else last[firsts(last, *group) == np.arange(len(last))]
+        of_key = rows[np.searchsorted(rows[group[0]], rows[group[0]][-1]) :]
+        carried = of_key[-last:] if last else of_key[firsts(of_key, *group) == np.arange(len(of_key))]
 
 
 # ---- files and sorting -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedup.signatures.exact import exact_hash, exact_hashes, fold
+from pipeline.dedup.signatures.exact import exact_hash, exact_hashes, fold_texts
 from pipeline.dedup.signatures.minhash import EMPTY, MinHash, Unit, similarity
 
 
@@ -41,7 +41,7 @@ def test_estimate_is_unbiased_and_recall_follows_the_s_curve(jaccard: float) -> 
     errors, caught = [], 0
     for _ in range(num_pairs):
         one, other = pair(rng, jaccard)
-        signed = minhash.sign(fold([one, other]))
+        signed = minhash.sign(fold_texts([one, other]))
         errors.append(similarity(*signed.entries) - true_jaccard(one, other, 1))
         caught += bool((signed.bands[0] == signed.bands[1]).any())
     deviation = np.sqrt(jaccard * (1 - jaccard) / 112)
@@ -134,7 +134,7 @@ def test_character_ngrams_are_those_of_the_text() -> None:
 
 def test_texts_signed_together_are_as_signed_alone() -> None:
     texts = ["", "one two", "Ein Text\u3000über   etwas anderes", "word " * 50, "…", "我们今天去公园"]
-    folded, minhash = fold(texts), MinHash(3, 4, 2)
+    folded, minhash = fold_texts(texts), MinHash(3, 4, 2)
     signed = minhash.sign(folded)
     for number, text in enumerate(texts):
         signature, num = minhash.signature(text)
