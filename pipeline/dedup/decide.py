@@ -74,25 +74,23 @@ class Judged:
         self.used[place[place >= 0]] = True
         return rows
 
-    def detail(self, verdict: Any) -> dict[str, Any]:
-        """What the ledger says of a document that is not alone: its survivor, how alike they are, by which bands."""
-        size = {"cluster_size": int(verdict["cluster_size"])}
-        if verdict["fate"] == Fate.keep:
-            return size
-        survivor = to_ids(*(np.atleast_1d(verdict[f"survivor_{half}"]) for half in ("high", "low")))[0].as_py()
-        told: dict[str, Any] = {"survivor": survivor.hex(), "jaccard": 1.0}
-        if (found := _row_of(self._evidence, verdict)) is not None:
-            told["jaccard"] = round(float(found["jaccard"]), 4)
-            told["bands"] = np.flatnonzero(found["shared"]).tolist()
-        if (found := _row_of(self._truth, verdict)) is not None:
-            told["true_jaccard"] = round(float(found["jaccard"]), 4)
-        return told | size
-
-
-def _row_of(rows: Array, verdict: Any) -> Any:
-    """The row with the verdict's id, or None."""
-    at = places(rows, np.atleast_1d(verdict))[0]
-    return rows[at] if at >= 0 else None
+    def details(self, verdicts: Array) -> list[str]:
+        """What the ledger says of each that is not alone: its survivor, how alike they are, by which bands."""
+        survivors = to_ids(verdicts["survivor_high"], verdicts["survivor_low"]).to_pylist()
+        estimated, true = (places(rows, verdicts).tolist() for rows in (self._evidence, self._truth))
+        keeps = verdicts["fate"] == Fate.keep
+        details = [""] * len(verdicts)
+        for row in np.flatnonzero(~keeps | (verdicts["cluster_size"] > 1)).tolist():
+            told: dict[str, Any] = {}
+            if not keeps[row]:
+                told = {"survivor": survivors[row].hex(), "jaccard": 1.0}
+                if (at := estimated[row]) >= 0:
+                    told["jaccard"] = round(float(self._evidence["jaccard"][at]), 4)
+                    told["bands"] = np.flatnonzero(self._evidence["shared"][at]).tolist()
+                if (at := true[row]) >= 0:
+                    told["true_jaccard"] = round(float(self._truth["jaccard"][at]), 4)
+            details[row] = json.dumps(told | {"cluster_size": int(verdicts["cluster_size"][row])})
+        return details
 
 
 def _on_repeats(plan: Plan, number: int) -> Array:
@@ -142,16 +140,13 @@ def decide_file(task: FileTask, folder: Path) -> Counts:
 
 def _ledger(batch: pa.RecordBatch, verdicts: Array, judged: Judged) -> pa.RecordBatch:
     keeps = verdicts["fate"] == Fate.keep
-    details = [""] * len(batch)
-    for row in np.flatnonzero(~keeps | (verdicts["cluster_size"] > 1)).tolist():
-        details[row] = json.dumps(judged.detail(verdicts[row]))
     columns = {
         "doc_id": batch["doc_id"], "source": batch["source"], "key": batch["key"],
         "origin": pa.repeat("", len(batch)), "stage": pa.repeat(STAGE, len(batch)),
         "verdict": pa.array(np.where(keeps, "kept", "dropped").tolist()),
         "kind": pa.array(np.where(keeps, "", "quality").tolist()),
         "reason": pa.array(["" if fate == Fate.keep else Fate(fate).name for fate in verdicts["fate"].tolist()]),
-        "detail": pa.array(details), "num_bytes": pc.binary_length(batch["text"]).cast(pa.int64()),
+        "detail": pa.array(judged.details(verdicts)), "num_bytes": pc.binary_length(batch["text"]).cast(pa.int64()),
     }  # fmt: skip
     return pa.record_batch([columns[name] for name in LEDGER.names], schema=LEDGER)
 

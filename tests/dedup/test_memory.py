@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clean.characters import Array
+from pipeline.core.schema import DOCUMENT
 from pipeline.core.shard_map import Counts
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.spill.rows import (
@@ -20,9 +23,13 @@ from pipeline.dedup.spill.rows import (
     NGRAM,
     PAIR,
     TEXT,
+    VERDICT,
+    Fate,
+    evidence,
     facts,
     fill,
     signed,
+    to_ids,
 )
 from pipeline.dedup.spill.runs import Kind, RunWriter
 from tests.dedup.steps import in_folder
@@ -31,12 +38,14 @@ from tests.processes import ROOT
 pytestmark = pytest.mark.slow
 BUDGET_MB = 48
 NUM_NGRAMS = 20  # of a document
+HELD_BYTES = 400  # of a documents file: of each of its documents that is not alone
 SCRIPT = """
 import sys, threading, time
 from pathlib import Path
 from pipeline.dedup.clusters import compare, components, copies, join, survivors, texts
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.spill.plan import KeyTask, Plan
+from pipeline.dedup.decide import decide_file
+from pipeline.dedup.spill.plan import FileTask, KeyTask, Plan
 from pipeline.dedup.spill.runs import ALL
 
 folder, function = Path(sys.argv[1]), eval(sys.argv[2])
@@ -130,3 +139,29 @@ def test_a_task_stays_within_its_memory(inputs: dict[str, Path], function: str, 
             path.unlink()
         (folder / "out").rmdir()
     assert 0 < peaks["large"] - peaks["small"] <= BUDGET_MB, peaks
+
+
+def lay_file(folder: Path, num_documents: int) -> None:
+    """A documents file, all of whose documents are near duplicates of one."""
+    config, numbers = DedupConfig(), np.arange(num_documents, dtype=np.uint64)
+    lay(folder, "sign", facts(config), fill(facts(config), numbers, numbers))
+    (folder / "sign" / "laid.facts-000.arrow").rename(folder / "sign" / "web-00000.facts-000.arrow")
+    same = {"survivor_high": numbers * 0, "survivor_low": numbers * 0, "cluster_size": numbers * 0 + num_documents}
+    fate = np.where(numbers == 0, Fate.keep, Fate.near_duplicate)
+    lay(folder, "survivors", VERDICT, fill(VERDICT, numbers * 0, numbers, numbers, fate=fate, **same))
+    lay(folder, "evidence", evidence(config), fill(evidence(config), numbers * 0, numbers, numbers))
+    text = pa.repeat("", num_documents)
+    columns = dict.fromkeys(DOCUMENT.names, text) | {"doc_id": to_ids(numbers, numbers)}
+    columns["meta"] = pa.nulls(num_documents, DOCUMENT.field("meta").type)
+    table = pa.table([columns[name] for name in DOCUMENT.names], schema=DOCUMENT)
+    pq.write_table(table, folder / "web-00000.documents.parquet", row_group_size=10_000)
+
+
+def test_what_is_held_of_a_documents_file(tmp_path: Path) -> None:
+    """No budget bounds it but the file. It took minutes when each document's evidence was looked for by itself."""
+    peaks = {}
+    for num_documents in (100, 300_000):
+        lay_file(tmp_path / f"{num_documents}", num_documents)
+        function = "lambda task, out: decide_file(FileTask(task.plan, 0), out)"
+        peaks[num_documents] = peak_mb(tmp_path / f"{num_documents}", function, "")
+    assert 0 < peaks[300_000] - peaks[100] <= 300_000 * HELD_BYTES / 2**20, peaks
