@@ -22,7 +22,7 @@ from pipeline.core.manifest import stage_folders
 from pipeline.core.pull import pull
 from pipeline.prepare import PrepareConfig, prepare
 from tests.processes import descendants, found, kill, penstock, started, title, wait_for
-from tests.sources.s3_server import S3, configure, environment, relay, s3_server
+from tests.sources.s3_server import S3, bucket_of, configure, environment, relay, s3_server
 from tests.test_prepare import sentences, tree
 
 NUM_FILES = 4
@@ -44,9 +44,7 @@ def server() -> Iterator[S3]:
 
 @pytest.fixture
 def bucket(server: S3, request: pytest.FixtureRequest) -> str:
-    name = re.sub(r"\W+|_", "-", request.node.name)[-60:].strip("-").lower()
-    server.client().create_bucket(Bucket=name)
-    return name
+    return bucket_of(request.node.name, server)
 
 
 @pytest.fixture(scope="module")

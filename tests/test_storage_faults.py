@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import stage_folders
-from tests.processes import ROOT, descendants, started, title, wait_for, with_environment
+from tests.processes import ROOT, descendants, not_tested, started, title, wait_for, with_environment
 from tests.test_faults import command
 from tests.test_prepare import tree
 
@@ -78,7 +78,7 @@ def tmpfs(folder: Path, num_bytes: int) -> Iterator[None]:
     mount = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes}", "penstock-test", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs ({mounted.stderr.strip()}): a full disk is NOT tested in this run")
+        not_tested(f"cannot mount a tmpfs ({mounted.stderr.strip()}): a full disk is NOT tested in this run")
     try:
         yield
     finally:

@@ -77,6 +77,13 @@ def environment(url: str, key: str = "any", secret: str = "any", **options: str)
     return {f"FSSPEC_S3_{name.upper()}": value for name, value in (facts | options).items()}
 
 
+def bucket_of(test: str, server: S3) -> str:
+    """A new bucket with a name like that of the test."""
+    name = re.sub(r"\W+|_", "-", test)[-60:].strip("-").lower()
+    server.client().create_bucket(Bucket=name)
+    return name
+
+
 def configure(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     """fsspec as it would be in a process that began with these variables."""
     monkeypatch.setitem(fsspec.config.conf, "s3", {})

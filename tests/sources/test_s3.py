@@ -22,7 +22,7 @@ from pipeline.core.errors import Unreachable, UserError
 from pipeline.sources.run import _splits, find_files, read_split
 from tests.processes import ROOT, hiding, penstock
 from tests.sources.reading import listed, source
-from tests.sources.s3_server import S3, configure, environment, relay, s3_server
+from tests.sources.s3_server import S3, bucket_of, configure, environment, relay, s3_server
 from tests.sources.web_server import self_signed
 
 LINES = b"".join(json.dumps({"text": f"document {n}"}).encode() + b"\n" for n in range(20))
@@ -47,9 +47,7 @@ def server() -> Iterator[S3]:
 
 @pytest.fixture
 def bucket(server: S3, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.partition("[")[0].replace("_", "-")[-60:].strip("-")
-    server.client().create_bucket(Bucket=name)
-    return name
+    return bucket_of(request.node.name, server)
 
 
 def put(server: S3, bucket: str, files: dict[str, bytes]) -> None:
