@@ -25,7 +25,7 @@ usage() { # usage [MISTAKE]
 [[ "${1:--}" != -* ]] || usage
 prepare=("$PYTHON" -m pipeline prepare --config "$1")
 shift
-[[ " $* " == *" --out "* ]] || usage "--out is missing"
+[[ " $* " == *" --out "* || " $* " == *" --out="* ]] || usage "--out is missing"
 prepare+=("$@")
 
 [[ -n "${SLURM_JOB_ID:-}" ]] || exec "${prepare[@]}"
@@ -33,24 +33,27 @@ prepare+=("$@")
 # ---- a Ray of this job: the head on this node, and as many CPUs of each node as the job has ------------------------
 
 RAY="$(dirname "$PYTHON")/ray"
-head="$(hostname)"
-address="$(hostname -i | cut -d' ' -f1):$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')"
+# as Slurm reaches this node: its own name may lead it to the loopback
+ip="$(getent ahostsv4 "$(scontrol show node "$SLURMD_NODENAME" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')" | cut -d' ' -f1 | head -n 1)"
+address="$ip:$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')"
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN="$("$PYTHON" -c 'import secrets; print(secrets.token_hex(32))')" # of this job: no other one may use its Ray
 export RAY_AUTH_TOKEN
 unset http_proxy https_proxy grpc_proxy HTTP_PROXY HTTPS_PROXY # Ray would ask the proxy for its own nodes
-start=(--num-cpus="${SLURM_CPUS_ON_NODE:-1}" --temp-dir="/tmp/penstock-$SLURM_JOB_ID" --disable-usage-stats --block)
+start=(--temp-dir="/tmp/penstock-$SLURM_JOB_ID" --disable-usage-stats --block)
 [[ -z "${SLURM_MEM_PER_NODE:-}" ]] || start+=(--memory="$((SLURM_MEM_PER_NODE << 20))")
 
+STOP_S=10
 pids=()
 end() {
   trap - EXIT
   kill -TERM "${pids[@]}" 2>/dev/null || true
+  (sleep "$STOP_S" && kill -KILL "${pids[@]}") 2>/dev/null & # srun would wait for a dead node until Slurm has missed it
   wait "${pids[@]}" 2>/dev/null || true
   rm -rf "/tmp/penstock-$SLURM_JOB_ID"
 }
 trap end EXIT
-head_only=(--node-ip-address="${address%:*}" --port="${address#*:}" --include-dashboard=false)
+head_only=(--node-ip-address="$ip" --port="${address#*:}" --num-cpus="${SLURM_CPUS_ON_NODE:-1}" --include-dashboard=false)
 if "$PYTHON" -c 'import grpc' 2>/dev/null; then # ray[default]: a client server, at one port in all jobs of a node
   head_only+=(--ray-client-server-port="$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')")
 fi
@@ -61,9 +64,9 @@ for ((tries = 0; tries < 600; tries++)); do # until the head listens
   sleep 0.1
 done
 if ((SLURM_NNODES > 1)); then
-  srun --overlap --no-kill --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$head" \
-    --cpus-per-task="${SLURM_CPUS_ON_NODE:-1}" --mem=0 \
-    bash -c 'trap : TERM; "$@"; rm -rf "/tmp/penstock-$SLURM_JOB_ID"' - "$RAY" start --address="$address" "${start[@]}" >&2 &
+  srun --overlap --no-kill --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$SLURMD_NODENAME" \
+    --whole --mem=0 \
+    bash -c 'trap : TERM; "$@" --num-cpus="$SLURM_CPUS_ON_NODE"; rm -rf "/tmp/penstock-$SLURM_JOB_ID"' - "$RAY" start --address="$address" "${start[@]}" >&2 &
   pids+=("$!")
 fi
 

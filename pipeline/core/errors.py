@@ -4,7 +4,7 @@
     |-- UserError       exit 2   the user's mistake: one line with the numbers and the remedy; never requeued
     |   |-- ConfigError          a config file or --set: every mistake at once, by dotted path
     |   |-- ArtifactError        a file that is missing, damaged, or made by other inputs
-    |   `-- Unreachable          a server that does not answer as it should; a split is tried again first
+    |   `-- Unreachable          a server or a disk that does not answer as it should; a split is tried again first
     |-- StoppedOnPurpose exit 75 what is done is kept, as checkpoint or committed splits; requeue
     `-- UnhealthyNode   exit 76  a hang or a bad node; requeue without that node
 
@@ -44,7 +44,7 @@ class UnhealthyNode(PenstockError):
 
 
 def storage_error(error: OSError, folder: Path | None = None) -> UserError | None:
-    """The user's mistake behind an OSError, if it is one: no room left, no permission, a read-only disk.
+    """What the user can mend of an OSError, if anything: no room left, no permission, a read-only or broken disk.
 
     folder: what was being written, for errors that name no file, as most of a full disk.
     """
@@ -56,6 +56,9 @@ def storage_error(error: OSError, folder: Path | None = None) -> UserError | Non
         return UserError(f"no permission for {error.filename}: {error.strerror}")
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return UserError(f"{error.filename} cannot be used as a path: {error.strerror}")
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
+        where = error.filename or folder or "a file"
+        return Unreachable(f"{where}: {error.strerror}, of a disk or a network file system; see to it and rerun")
     return None
 
 

@@ -5,7 +5,8 @@
 
 What a worker does with a split is in splits.py, which split comes next in schedule.py, what is told in stage_log.py.
 Here is Ray: a pool that starts when the first split has work to do; on a cluster the one in RAY_ADDRESS. `map` returns
-when every split is committed, and raises otherwise; a head of Ray that is gone ends the process (exit 76).
+when every split is committed, and raises otherwise. A Ray of our own whose node dies is started again; a cluster whose
+head is gone ends the process (exit 76).
 """
 
 import logging
@@ -65,22 +66,20 @@ class Workers:
         self.memory = memory
         self.log = log
         self._attempt: Any = None  # the remote function; set when Ray is up
+        self._is_own = False  # of this process: started here, and not a cluster
         self._closing = threading.Event()
         self._handler_before: Any = None  # of SIGTERM
         self._mapping = self._stopped = False
 
     def __enter__(self) -> "Workers":
+        if threading.current_thread() is threading.main_thread():
+            self._handler_before = signal.signal(signal.SIGTERM, self._stop)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._attempt is not None:
-            import ray
-
-            self._closing.set()
-            ray.shutdown()
-            self._attempt = None
-            if self._handler_before is not None:
-                signal.signal(signal.SIGTERM, self._handler_before)
+        self._shut_down()
+        if self._handler_before is not None:
+            signal.signal(signal.SIGTERM, self._handler_before)
 
     def map(self, function: SplitFunction, splits: Sequence[Split], out: Path, label: str) -> list[Receipt]:
         """Receipts in the order of `splits`; raises UserError or SplitsFailed when some could not be done."""
@@ -88,13 +87,15 @@ class Workers:
         done = {split.id: receipt for split in splits if (receipt := read_receipt(out, split.id))}
         try:
             if todo := [split for split in splits if split.id not in done]:
-                self._start()
                 self._mapping = True
+                self._start()
                 with StageLog(label, todo, len(done), self.log) as log:
                     done |= self._run(function, todo, out, log)
         finally:
             self._mapping = False
             remove_leftovers(out)  # with nothing to do too: of a run that was killed when all was committed
+        if self._stopped:  # as the last split was committed
+            raise StoppedOnPurpose(STOPPED)
         return [done[split.id] for split in splits]
 
     def _run(self, function: SplitFunction, todo: list[Split], out: Path, log: StageLog) -> dict[str, Receipt]:
@@ -112,9 +113,14 @@ class Workers:
             ready, _ = ray.wait(list(running), num_returns=1, timeout=0.2) if running else ([], [])
             if not running:
                 time.sleep(0.05)  # all that is left rests
-            for reference in ready:
-                split = running.pop(reference)
-                node, outcome = _outcome(reference)
+            ended = [(running.pop(reference), *_outcome(reference)) for reference in ready]
+            if self._is_own and any(isinstance(outcome, Failure) and outcome.node_died for _, _, outcome in ended):
+                self._start_again()
+                ended += [
+                    (split, "", Failure("the local Ray died", retry=True, died=True)) for split in running.values()
+                ]
+                running.clear()
+            for split, node, outcome in ended:
                 if isinstance(outcome, Receipt):
                     schedule.committed(split)
                     done[split.id] = outcome
@@ -139,13 +145,14 @@ class Workers:
         """Ray as found in RAY_ADDRESS, else one of our own on this machine, without dashboard and usage reports."""
         if self._attempt is not None:
             return
+        self._is_own = not os.environ.get("RAY_ADDRESS")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # else whoever reaches the ports may run code
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         try:
-            if os.environ.get("RAY_ADDRESS"):
+            if not self._is_own:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
             else:
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it goes to the home folder
@@ -153,34 +160,53 @@ class Workers:
                 # "local": else Ray joins whatever cluster it finds on this machine
                 ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False,
                          logging_level=logging.CRITICAL, object_store_memory=OBJECT_STORE)  # fmt: skip
+        except SystemExit as ended:  # SIGTERM while Ray had put its own handler in the place of ours
+            raise StoppedOnPurpose(STOPPED) from ended
         except Exception as error:  # Ray raises that very class when one of its processes dies
             first_line = str(error).partition("\n")[0]
             raise UnhealthyNode(f"Ray did not start: {type(error).__name__}: {first_line}") from error
-        if threading.current_thread() is threading.main_thread():
-            self._handler_before = signal.signal(signal.SIGTERM, self._stop)
-        threading.Thread(target=self._watch, args=[ray.get_runtime_context().gcs_address], daemon=True).start()
+        if self._handler_before is not None:
+            signal.signal(signal.SIGTERM, self._stop)
+        self._closing = threading.Event()
+        watch = [ray.get_runtime_context().gcs_address, self._closing]
+        threading.Thread(target=_watch, args=watch, daemon=True).start()
         self._attempt = ray.remote(num_cpus=1, memory=self.memory, max_retries=0)(attempt)
 
-    def _watch(self, head: str) -> None:
-        """Ends the process when the head is gone: any call into Ray may wait for it for ever, and a minute later Ray
-        itself ends the process, with a code that says it was a bug."""
-        host, _, port = head.rpartition(":")
-        heard = time.monotonic()
-        while not self._closing.wait(HEAD_SILENT_S / 5):
-            try:
-                socket.create_connection((host, int(port)), timeout=2).close()
-                heard = time.monotonic()
-            except OSError as error:
-                if time.monotonic() - heard > HEAD_SILENT_S:
-                    logger.error("penstock: the head of Ray at %s does not answer (%s); the same command goes on from "
-                                 "what is committed", head, error)  # fmt: skip
-                    os._exit(UnhealthyNode.exit_code)
+    def _start_again(self) -> None:
+        """A Ray of our own has one node, and is gone with it."""
+        logger.warning("the local Ray died and is started again")
+        self._shut_down()
+        self._start()
+
+    def _shut_down(self) -> None:
+        if self._attempt is not None:
+            import ray
+
+            self._closing.set()
+            ray.shutdown()
+            self._attempt = None
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """On SIGTERM. What a handler raises while Ray waits becomes Ray's SystemError: there the loop asks."""
         self._stopped = True
         if not self._mapping:
             raise StoppedOnPurpose(STOPPED)
+
+
+def _watch(head: str, closing: threading.Event) -> None:
+    """Ends the process when the head is gone: any call into Ray may wait for it for ever, and a minute later Ray
+    itself ends the process, with a code that says it was a bug."""
+    host, _, port = head.rpartition(":")
+    heard = time.monotonic()
+    while not closing.wait(HEAD_SILENT_S / 5):
+        try:
+            socket.create_connection((host, int(port)), timeout=2).close()
+            heard = time.monotonic()
+        except OSError as error:
+            if time.monotonic() - heard > HEAD_SILENT_S:
+                logger.error("penstock: the head of Ray at %s does not answer (%s); the same command goes on from "
+                                 "what is committed", head, error)  # fmt: skip
+                os._exit(UnhealthyNode.exit_code)
 
 
 class _Cluster:
@@ -229,7 +255,9 @@ def _outcome(reference: Any) -> tuple[str, Receipt | Failure]:
     except ray.exceptions.RayTaskError as error:  # not ours: `attempt` returns its failures
         return "", Failure(str(error.cause or error).partition("\n")[0], str(error))
     except ray.exceptions.RayError as error:  # killed, out of memory, its node gone
-        return "", Failure(f"{type(error).__name__}: the worker died", str(error), retry=True, died=True)
+        node_died = isinstance(error, ray.exceptions.NodeDiedError | ray.exceptions.LocalRayletDiedError)
+        message = f"{type(error).__name__}: the {'node' if node_died else 'worker'} died"
+        return "", Failure(message, str(error), retry=True, died=True, node_died=node_died)
 
 
 def _error(failed: dict[str, Failure]) -> PenstockError:

@@ -27,13 +27,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import Unreachable, UserError, missing_package, storage_error
+from pipeline.core.errors import ArtifactError, Unreachable, UserError, missing_package, storage_error
 from pipeline.core.files import RECEIPTS, FileEntry, checksum, sync, write_json
 from pipeline.core.mirror import Mirror, fetch
 
 Counts = dict[str, int]
 SplitFunction = Callable[[Any, Path], Counts]
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+BAD_RECEIPT = (ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Failure:
     user_mistake: bool = False
     retry: bool = False
     died: bool = False  # the worker: killed, crashed, out of memory, or its node was lost
+    node_died: bool = False
 
 
 def attempt(work: bytes, split: str, out: str) -> tuple[str, Receipt | Failure]:
@@ -92,7 +94,8 @@ def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
     except OSError as error:
         mistake = storage_error(error, Path(out))
         shown = str(mistake or f"{type(error).__name__}: {error}")
-        return Failure(shown, traceback.format_exc(), user_mistake=mistake is not None, retry=mistake is None)
+        retry = mistake is None or isinstance(mistake, Unreachable)
+        return Failure(shown, traceback.format_exc(), user_mistake=mistake is not None, retry=retry)
     except Exception as error:  # noqa: BLE001  (text crosses the process boundary, exceptions may not)
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     finally:
@@ -117,10 +120,14 @@ def _make(private: Path) -> None:
 
 def _fetch(mirror: Mirror, split: str, out: Path, private: Path) -> Counts | None:
     """The counts of a split that is committed behind the URL, its files in `private`; None if it is not."""
-    body = mirror.far.read(mirror.name(_receipt_path(out, split)))
+    name = mirror.name(_receipt_path(out, split))
+    body = mirror.far.read(name)
     if body is None:
         return None
-    receipt = _parse(body)
+    try:
+        receipt = _parse(body, split)
+    except BAD_RECEIPT as error:
+        raise ArtifactError(f"{mirror.far.locate(name)} is damaged ({error}); remove it and rerun") from None
     for entry in receipt.files:
         fetch(mirror.far, mirror.name(out), entry, private)
         (private / entry.name).rename(private / entry.name.removeprefix(f"{split}."))
@@ -150,9 +157,9 @@ def _commit(private: Path, out: Path, split: str, counts: Counts, mirror: Mirror
 def read_receipt(out: Path, split: str) -> Receipt | None:
     """None if the split is not committed, or if a file of it is gone or was cut short: then it is done again."""
     try:
-        receipt = _parse(_receipt_path(out, split).read_bytes())
+        receipt = _parse(_receipt_path(out, split).read_bytes(), split)
         whole = all((out / entry.name).stat().st_size == entry.num_bytes for entry in receipt.files)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, *BAD_RECEIPT):
         return None
     return receipt if whole else None
 
@@ -161,9 +168,14 @@ def _receipt_path(out: Path, split: str) -> Path:
     return out / RECEIPTS / f"{split}.json"
 
 
-def _parse(receipt: bytes) -> Receipt:
+def _parse(receipt: bytes, split: str) -> Receipt:
+    """Raises BAD_RECEIPT for what is none of this split; its files lie beside each other."""
     body = json.loads(receipt)
-    return Receipt(body["split"], body["counts"], tuple(FileEntry(*entry) for entry in body["files"]))
+    parsed = Receipt(body["split"], body["counts"], tuple(FileEntry(*entry) for entry in body["files"]))
+    names = [entry.name for entry in parsed.files]
+    if parsed.split != split or not all(name.startswith(f"{split}.") and "/" not in name for name in names):
+        raise ValueError(f"it is of split {parsed.split} and files {', '.join(names)}")
+    return parsed
 
 
 def remove_leftovers(out: Path) -> None:

@@ -31,6 +31,7 @@ class StageLog:
         self._file: IO[str] | None = None
         self._bar = Bar(label, total=num_done + len(todo), unit="splits", done=num_done)
         self._todo = {split.id: split.num_bytes for split in todo}
+        self._bytes_left = sum(self._todo.values())
         self._running: dict[str, tuple[float, int]] = {}  # since when, which attempt
         self._splits, self._documents, self._bytes, self._failed, self._retries = num_done, 0, 0, 0, 0
         self._begun, self._written = time.monotonic(), 0.0
@@ -46,10 +47,12 @@ class StageLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._write()
-        if self._file is not None:
-            self._file.close()
-        self._bar.__exit__(kind, error, at)
+        try:
+            self._write()
+        finally:
+            if self._file is not None:
+                self._file.close()
+            self._bar.__exit__(kind, error, at)
 
     def started(self, split: Split, attempt: int) -> None:
         self._running[split.id] = (time.monotonic(), attempt)
@@ -60,7 +63,9 @@ class StageLog:
         documents = receipt.counts.get("in", 0)
         self._splits += 1
         self._documents += documents
-        self._bytes += self._todo.pop(split.id)
+        num_bytes = self._todo.pop(split.id)
+        self._bytes += num_bytes
+        self._bytes_left -= num_bytes
         self._event("committed", split, attempt=attempt, node=node, seconds=_since(since), documents=documents)
         self._bar.advance(note=self._note())
         self.tick()
@@ -80,7 +85,7 @@ class StageLog:
     def told(self) -> dict[str, Any]:
         """What progress.json says. `eta_s` goes by bytes, or by splits where no split says its size."""
         passed = max(1e-9, time.monotonic() - self._begun)
-        left = sum(self._todo.values())
+        left = self._bytes_left
         done, rest = (self._bytes, left) if self._bytes + left else (self._splits, len(self._todo))
         return {
             "stage": self._label,

@@ -167,9 +167,14 @@ class FarFolder:
         bucket, prefix, _ = self._system.split_path(f"{self._key(name)}/")
 
         def abort() -> None:
-            listed = self._system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
-            for upload in listed.get("Uploads", []):
-                self._system.abort_mpu(bucket, upload["Key"], upload["UploadId"])
+            more = True
+            after: dict[str, Any] = {}
+            while more:  # a page is a thousand
+                listed = self._system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **after)
+                for upload in listed.get("Uploads", []):
+                    self._system.abort_mpu(bucket, upload["Key"], upload["UploadId"])
+                more = listed.get("IsTruncated", False)
+                after = {"KeyMarker": listed.get("NextKeyMarker"), "UploadIdMarker": listed.get("NextUploadIdMarker")}
 
         self._ask("list uploads of", name, abort)
 
