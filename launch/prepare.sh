@@ -34,7 +34,8 @@ prepare+=("$@")
 
 RAY="$(dirname "$PYTHON")/ray"
 # as Slurm reaches this node: its own name may lead it to the loopback
-ip="$(getent ahostsv4 "$(scontrol show node "$SLURMD_NODENAME" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')" | cut -d' ' -f1 | head -n 1)"
+node_address="$(scontrol show node "$SLURMD_NODENAME" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')"
+ip="$(getent ahostsv4 "$node_address" | sed -n '1s/ .*//p')"
 address="$ip:$("$PYTHON" -c 'from pipeline.core.ports import free_port; print(free_port())')"
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN="$("$PYTHON" -c 'import secrets; print(secrets.token_hex(32))')" # of this job: no other one may use its Ray
@@ -44,12 +45,19 @@ start=(--temp-dir="/tmp/penstock-$SLURM_JOB_ID" --disable-usage-stats --block)
 [[ -z "${SLURM_MEM_PER_NODE:-}" ]] || start+=(--memory="$((SLURM_MEM_PER_NODE << 20))")
 
 STOP_S=10
-pids=()
+pids=() driver="" stopped=""
+stop() { # as Slurm tells: the time is up, or the nodes are wanted
+  stopped=1
+  [[ -z "$driver" ]] || kill -TERM "$driver" 2>/dev/null || true
+}
+trap stop TERM INT USR1
 end() {
   trap - EXIT
   kill -TERM "${pids[@]}" 2>/dev/null || true
-  (sleep "$STOP_S" && kill -KILL "${pids[@]}") 2>/dev/null & # srun would wait for a dead node until Slurm has missed it
+  (sleep "$STOP_S" && kill -KILL "${pids[@]}") 2>/dev/null & # srun waits for a dead node until Slurm has missed it
+  local killer="$!"
   wait "${pids[@]}" 2>/dev/null || true
+  kill "$killer" 2>/dev/null || true
   rm -rf "/tmp/penstock-$SLURM_JOB_ID"
 }
 trap end EXIT
@@ -66,14 +74,17 @@ done
 if ((SLURM_NNODES > 1)); then
   srun --overlap --no-kill --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$SLURMD_NODENAME" \
     --whole --mem=0 \
-    bash -c 'trap : TERM; "$@" --num-cpus="$SLURM_CPUS_ON_NODE"; rm -rf "/tmp/penstock-$SLURM_JOB_ID"' - "$RAY" start --address="$address" "${start[@]}" >&2 &
+    bash -c 'trap : TERM; "$@" --num-cpus="$SLURM_CPUS_ON_NODE"; rm -rf "/tmp/penstock-$SLURM_JOB_ID"' - \
+    "$RAY" start --address="$address" "${start[@]}" >&2 &
   pids+=("$!")
 fi
 
+[[ -z "$stopped" ]] || exit 75
 RAY_ADDRESS="$address" "${prepare[@]}" &
 driver="$!"
-trap 'kill -TERM "$driver" 2>/dev/null || true' TERM INT USR1 # Slurm: the time is up, or the nodes are wanted
+[[ -z "$stopped" ]] || stop # told just now
 while kill -0 "$driver" 2>/dev/null; do sleep 0.5; done # a signal ends a `wait`, and may lose the driver's exit code
 code=0
 wait "$driver" || code=$?
+[[ -z "$stopped" ]] || ((code != 128 + 15)) || code=75 # told before it could hear it
 exit "$code"

@@ -9,6 +9,7 @@ from typing import Any
 from tests.processes import descendants, kill, title, with_environment
 
 MARK = "PENSTOCK_TEST_CLUSTER"  # in the environment of all its processes
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 class RayCluster:
@@ -59,6 +60,10 @@ class RayCluster:
         own = {pid for node in (self._cluster.head_node, *self._cluster.worker_nodes) for pid in _pids(node)}
         own |= {pid for parent in own for pid in descendants(parent)} | {os.getpid()}
         return [title(pid) for pid in with_environment(f"{MARK}={self._mark}") if pid not in own and title(pid)]
+
+    def orphans(self) -> list[str]:
+        """The strays among the workers and raylets. Ray's agents of a killed node end by themselves, a minute later."""
+        return [stray for stray in self.strays() if not stray.startswith(AGENTS)]
 
     def _start(self) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"

@@ -16,8 +16,8 @@ import pytest
 
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import stage_folders
+from tests.faults.prepare import prepare_command
 from tests.processes import ROOT, descendants, not_tested, started, title, wait_for, with_environment
-from tests.test_faults import command
 from tests.test_prepare import tree
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -30,7 +30,7 @@ VICTIM = READ[-1]
 
 @pytest.fixture(scope="module")
 def corpus(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of test_faults.py, in a folder whose files can be damaged."""
+    """The files of tests/faults, in a folder whose files can be damaged."""
     folder = tmp_path_factory.mktemp("corpus")
     for name in READ:
         (folder / name).parent.mkdir(exist_ok=True)
@@ -54,7 +54,7 @@ def prepare(corpus: Path, out: Path) -> subprocess.CompletedProcess[str]:
 
 
 def told(corpus: Path, out: Path) -> list[str]:
-    return [*command(corpus, out), "--set", "num_workers=2"]
+    return [*prepare_command(corpus, out), "--set", "num_workers=2"]
 
 
 def assert_mended(corpus: Path, out: Path, undisturbed: Path) -> None:

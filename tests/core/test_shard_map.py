@@ -4,6 +4,8 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ def shout(task: dict[str, Any], folder: Path) -> dict[str, int]:
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError(errno.EIO, "the disk hiccups")
     match task.get("how"):
+        case "broken disk":
+            raise OSError(errno.EIO, "Input/output error", "in.txt")
         case "full":
             raise OSError(errno.ENOSPC, "No space left on device", "out.txt")
         case "bug":
@@ -94,7 +98,14 @@ def test_a_bug_is_not_retried_and_the_other_splits_are_kept(workers: Workers, tm
     assert committed(tmp_path) == {"good.out.txt": "TWO"}
 
 
-@pytest.mark.parametrize(("how", "message"), [("full", "no room left on the disk"), ("user", "the file is empty")])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("full", "no room left on the disk"),
+        ("user", "the file is empty"),
+        ("broken disk", "in.txt: Input/output error, of a disk or a network file system; see to it and rerun"),
+    ],
+)
 def test_the_users_mistake_stays_one_line(workers: Workers, tmp_path: Path, how: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         workers.map(shout, [Split("a", {"how": how})], tmp_path, "shout")
@@ -129,6 +140,40 @@ def test_a_split_that_kills_its_worker_every_time_is_given_up(tmp_path: Path, wo
 
 def die(task: dict[str, Any], folder: Path) -> dict[str, int]:
     os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def test_a_local_ray_that_dies_is_started_again(tmp_path: Path) -> None:
+    """In a process of its own: there is one Ray in each."""
+    (tmp_path / "out").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_RAY, tmp_path], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the local Ray died and is started again" in done.stderr
+    assert committed(tmp_path / "out") == {f"{name}.out.txt": name.upper() for name in "abcd"}
+    assert not list((tmp_path / "out").glob(".attempt-*"))
+
+
+OWN_RAY = """
+import sys
+from pathlib import Path
+from pipeline.core.shard_map import Split, Workers
+from tests.core.test_shard_map import kill_the_raylet_once
+folder = Path(sys.argv[1])
+splits = [Split(name, {"text": name, "once": str(folder / "once")}) for name in "abcd"]
+with Workers(num_workers=2) as workers:
+    workers.map(kill_the_raylet_once, splits, folder / "out", "shout")
+"""
+
+
+def kill_the_raylet_once(task: dict[str, Any], folder: Path) -> dict[str, int]:
+    try:
+        Path(task["once"]).touch(exist_ok=False)
+    except FileExistsError:
+        return shout(task, folder)
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
     return {}
 
 

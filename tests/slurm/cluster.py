@@ -10,6 +10,8 @@ from types import TracebackType
 from tests.processes import ROOT, not_tested
 
 LAB = Path(__file__).parent / "lab" / "lab.sh"
+# seconds until Slurm calls a silent node dead: a busy machine that runs three of them stalls for some
+PATIENCE = {"LAB_SLURMD_TIMEOUT": "30", "LAB_MESSAGE_TIMEOUT": "10", "LAB_KILL_WAIT": "15"}
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL"}
 
 
@@ -30,7 +32,7 @@ class SlurmCluster:
     def __enter__(self) -> "SlurmCluster":
         require_slurm()
         shared = {str(self.folder), str(ROOT), str((ROOT / ".venv").resolve())}
-        self._lab("start", str(self.num_nodes), LAB_SHARED=":".join(sorted(shared)))
+        self._lab("start", str(self.num_nodes), LAB_SHARED=":".join(sorted(shared)), **PATIENCE)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -52,7 +54,9 @@ class SlurmCluster:
         deadline = time.monotonic() + timeout_s
         while (state := self.state(job)) not in ENDED:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"job {job} is {state} after {timeout_s} s")
+                told = self.run("scontrol", "show", "job", str(job)) + self.run("sinfo", "--list-reasons")
+                log = Path(told.partition("StdOut=")[2].partition("\n")[0]).read_text()
+                raise TimeoutError(f"job {job} is {state} after {timeout_s} s\n{told}\n{log}")
             if state == "PENDING" and "BeginTime" in self.run("squeue", "-h", f"--jobs={job}", "--format=%r"):
                 self.run("scontrol", "update", f"jobid={job}", "StartTime=now+2")
             time.sleep(0.5)

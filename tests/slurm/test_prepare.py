@@ -1,4 +1,4 @@
-"""launch/prepare.sh on a real Slurm: two nodes, one of them lost on the way."""
+"""launch/prepare.sh on a real Slurm: two nodes, one of them lost on the way; a job that is told to stop."""
 
 import json
 import subprocess
@@ -43,9 +43,10 @@ def arguments(raw: Path, out: Path) -> list[str]:
     return ["configs/data/sample.yaml", "--out", str(out), "--set", f"input={raw}"]
 
 
-def submit(cluster: SlurmCluster, raw: Path, out: Path) -> int:
-    shape = ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={out}.log", "--open-mode=append"]
-    return cluster.submit(*shape, ROOT / "launch/prepare.sh", *arguments(raw, out))
+def submit(cluster: SlurmCluster, raw: Path, out: Path, *shape: str, num_nodes: int = 2) -> int:
+    nodes = [f"--nodes={num_nodes}", "--ntasks-per-node=1", "--cpus-per-task=1"]
+    log = [f"--output={out}.log", "--open-mode=append"]
+    return cluster.submit(*nodes, *log, *shape, ROOT / "launch/prepare.sh", *arguments(raw, out))
 
 
 def commits(out: Path) -> list[dict]:
@@ -80,3 +81,31 @@ def test_a_node_that_loses_its_power_costs_its_splits_only(cluster: SlurmCluster
     assert len(Ledger.of(out).fates()) == len(Ledger.of(alone).fates())
     assert max(commits(out), key=lambda event: event["time"])["node"] == head
     assert max(event["time"] for event in commits(out) if event["node"] == other) < lost + 15
+
+
+def test_a_job_whose_time_is_up_stops_with_75_and_the_next_one_goes_on(
+    cluster: SlurmCluster, raw: Path, alone: Path
+) -> None:
+    out = cluster.folder / "limited"
+    job = submit(
+        cluster, raw, out, "--time=1", "--signal=B:USR1@55", num_nodes=1
+    )  # Slurm tells it after 5 s, or sooner
+    assert cluster.wait(job, 120) == "FAILED", Path(f"{out}.log").read_text()
+    assert cluster.exit_code(job) == 75, Path(f"{out}.log").read_text()
+    require_same_after_another_job(cluster, raw, out, alone)
+
+
+def test_a_cancelled_job_leaves_nothing_and_the_next_one_goes_on(cluster: SlurmCluster, raw: Path, alone: Path) -> None:
+    out = cluster.folder / "cancelled"
+    job = submit(cluster, raw, out)
+    wait_for(lambda: commits(out), 120, "work")
+    cluster.run("scancel", str(job))
+    assert cluster.wait(job, 120) == "CANCELLED"
+    wait_for(lambda: "ray::" not in cluster.run("ps", "-e", "-o", "args"), 60, "the end of all workers")
+    require_same_after_another_job(cluster, raw, out, alone)
+
+
+def require_same_after_another_job(cluster: SlurmCluster, raw: Path, out: Path, alone: Path) -> None:
+    job = submit(cluster, raw, out, num_nodes=1)
+    assert cluster.wait(job, 300) == "COMPLETED", Path(f"{out}.log").read_text()
+    assert tree(out) == tree(alone)

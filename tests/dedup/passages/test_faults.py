@@ -1,7 +1,7 @@
 """The passages stage while its processes are killed with -9, and while its disk is full: the rerun has the same bytes.
 
 The stage stands alone here, on a local Ray of two workers, over documents in which each of its three filters finds
-something; tests/test_faults.py does the like to the whole of prepare.
+something; tests/faults does the like to the whole of prepare.
 """
 
 import json
