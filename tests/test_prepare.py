@@ -144,6 +144,16 @@ def test_killed_and_rerun_gives_the_same_bytes(
     assert not list(data.rglob(".attempt-*"))
 
 
+def test_stopped_while_ray_starts_is_75(sample: Path, tmp_path: Path) -> None:
+    """Ray puts its own handler of SIGTERM in the place of ours, for a while."""
+    command = [sys.executable, "-m", "pipeline", *arguments(sample, tmp_path / "data")]
+    with started(command, tmp_path / "log") as process:
+        wait_for(lambda: any("gcs_server" in title(pid) for pid in descendants(process.pid)), 120, "Ray")
+        process.terminate()
+        assert process.wait(timeout=60) == 75, (tmp_path / "log").read_text()
+    assert "penstock: stopped as told; the same command goes on" in (tmp_path / "log").read_text()
+
+
 def test_a_missing_package_stops_the_first_stage_that_needs_it(tmp_path: Path) -> None:
     """Hidden from every process: before anything is written. From the workers: before any document is cleaned."""
     (tmp_path / "in").mkdir()
