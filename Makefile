@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile # tests wait for processes more than they compute
 
 .PHONY: demo test test-slow lint bench constraints clean
 
@@ -10,10 +11,10 @@ demo: $(READY)
 	$(BIN)/penstock demo --out build/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow $(PYTEST)
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE) $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -17,10 +17,11 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import PenstockError, StoppedOnPurpose, UnhealthyNode, UserError
 from pipeline.core.schedule import Schedule
@@ -47,6 +48,7 @@ HEAD_SILENT_S = 10.0
 NO_NODE_S = 60.0
 STOP_S = 10.0  # for workers to end
 STOPPED = "stopped as told; the same command goes on from what is committed"
+NODE_DIED = Failure("the node died", retry=True, died=True, node_died=True)
 OBJECT_STORE = 200 << 20  # bytes; receipts are small
 
 
@@ -102,32 +104,36 @@ class Workers:
         import ray
 
         schedule, cluster = Schedule(todo), _Cluster(self.memory)
-        running: dict[Any, Split] = {}
+        running: dict[Any, tuple[Split, _Node]] = {}
         done: dict[str, Receipt] = {}
         while not schedule.is_done():
-            slots = min(cluster.slots(), self.num_workers or cluster.slots())
-            while len(running) < slots and (split := schedule.next(time.monotonic())):
+            room = Counter(cluster.slots())
+            num_slots = min(room.total(), self.num_workers or room.total())
+            room.subtract(node for _, node in running.values() if node in room)
+            while len(running) < num_slots and (split := schedule.next(time.monotonic())):
                 log.started(split, schedule.attempts[split.id])
-                work = pickle.dumps((function, split.task))  # not left to Ray: see splits.attempt
-                running[self._attempt.remote(work, split.id, str(out))] = split
+                node = max(room, key=lambda node: room[node])
+                room[node] -= 1
+                running[self._submit(function, split, out, node)] = split, node
             ready, _ = ray.wait(list(running), num_returns=1, timeout=0.2) if running else ([], [])
             if not running:
                 time.sleep(0.05)  # all that is left rests
-            ended = [(running.pop(reference), *_outcome(reference)) for reference in ready]
+            ended = [(*running.pop(reference), _outcome(reference)) for reference in ready]
+            lost = [reference for reference, (_, node) in running.items() if node not in cluster.slots()]
+            ended += [(*running.pop(reference), NODE_DIED) for reference in lost]
             if self._is_own and any(isinstance(outcome, Failure) and outcome.node_died for _, _, outcome in ended):
                 self._start_again()
-                ended += [
-                    (split, "", Failure("the local Ray died", retry=True, died=True)) for split in running.values()
-                ]
+                ended += [(split, node, NODE_DIED) for split, node in running.values()]
                 running.clear()
+                cluster = _Cluster(self.memory)
             for split, node, outcome in ended:
                 if isinstance(outcome, Receipt):
                     schedule.committed(split)
                     done[split.id] = outcome
-                    log.committed(split, outcome, node)
+                    log.committed(split, outcome, node.name)
                 else:
                     again = schedule.failed(split, outcome, time.monotonic())
-                    log.failed(split, outcome, node, again)
+                    log.failed(split, outcome, node.name, again)
                     if again:
                         logger.warning("%s: attempt %d failed: %s", split.id, schedule.attempts[split.id],
                                        outcome.message)  # fmt: skip
@@ -140,6 +146,15 @@ class Workers:
         if schedule.given_up:
             raise _error(schedule.given_up)
         return done
+
+    def _submit(self, function: SplitFunction, split: Split, out: Path, node: "_Node") -> Any:
+        """To a node of our choice: so it is known what is lost with it. A machine without power is dead for Ray after a
+        minute, but for five it waits for an answer."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = self._attempt.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False))
+        work = pickle.dumps((function, split.task))  # not left to Ray: see splits.attempt
+        return there.remote(work, split.id, str(out))
 
     def _start(self) -> None:
         """Ray as found in RAY_ADDRESS, else one of our own on this machine, without dashboard and usage reports."""
@@ -209,8 +224,13 @@ def _watch(head: str, closing: threading.Event) -> None:
                 os._exit(UnhealthyNode.exit_code)
 
 
+class _Node(NamedTuple):
+    id: str  # Ray's
+    name: str  # of the host
+
+
 class _Cluster:
-    """How many workers fit on the nodes that are alive, asked every few seconds; Ray says nothing when none does."""
+    """How many workers fit on each node that is alive, asked every few seconds; Ray says nothing when none does."""
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
@@ -218,14 +238,14 @@ class _Cluster:
         nodes = _alive()
         self._slots = self._fit(nodes)
         if not self._slots:
-            largest = max(nodes, key=lambda node: (node.get("memory", 0), node.get("CPU", 0)), default={})
+            largest = max(nodes.values(), key=lambda node: (node.get("memory", 0), node.get("CPU", 0)), default={})
             raise UserError(
                 f"a worker needs 1 CPU and {memory / 2**30:.1f} GiB; the largest of {len(nodes)} Ray nodes has "
                 f"{largest.get('CPU', 0):g} CPUs and {largest.get('memory', 0) / 2**30:.1f} GiB"
             )
 
-    def slots(self) -> int:
-        """Raises UnhealthyNode when no node has had room for a worker for NO_NODE_S."""
+    def slots(self) -> dict[_Node, int]:
+        """Of the nodes that have room at all. Raises UnhealthyNode when none has had any for NO_NODE_S."""
         now = time.monotonic()
         if now - self._surveyed > SURVEY_EVERY_S:
             self._surveyed, self._slots = now, self._fit(_alive())
@@ -236,28 +256,30 @@ class _Cluster:
                                     "what is committed")  # fmt: skip
         return self._slots
 
-    def _fit(self, nodes: list[dict[str, float]]) -> int:
-        return sum(int(min(node.get("CPU", 0), node.get("memory", 0) // self._memory)) for node in nodes)
+    def _fit(self, nodes: dict[_Node, dict[str, float]]) -> dict[_Node, int]:
+        fit = {node: int(min(has.get("CPU", 0), has.get("memory", 0) // self._memory)) for node, has in nodes.items()}
+        return {node: number for node, number in fit.items() if number}
 
 
-def _alive() -> list[dict[str, float]]:
+def _alive() -> dict[_Node, dict[str, float]]:
+    """Nodes and what they have."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return {_Node(node["NodeID"], node["NodeManagerHostname"]): node["Resources"] for node in alive}
 
 
-def _outcome(reference: Any) -> tuple[str, Receipt | Failure]:
-    """Of which node; "" where only the dead worker knew."""
+def _outcome(reference: Any) -> Receipt | Failure:
     import ray
 
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:  # not ours: `attempt` returns its failures
-        return "", Failure(str(error.cause or error).partition("\n")[0], str(error))
-    except ray.exceptions.RayError as error:  # killed, out of memory, its node gone
-        node_died = isinstance(error, ray.exceptions.NodeDiedError | ray.exceptions.LocalRayletDiedError)
-        message = f"{type(error).__name__}: the {'node' if node_died else 'worker'} died"
-        return "", Failure(message, str(error), retry=True, died=True, node_died=node_died)
+        return Failure(str(error.cause or error).partition("\n")[0], str(error))
+    except (ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError):
+        return NODE_DIED
+    except ray.exceptions.RayError as error:  # killed, out of memory
+        return Failure(f"{type(error).__name__}: the worker died", str(error), retry=True, died=True)
 
 
 def _error(failed: dict[str, Failure]) -> PenstockError:

@@ -67,13 +67,8 @@ class Failure:
     node_died: bool = False
 
 
-def attempt(work: bytes, split: str, out: str) -> tuple[str, Receipt | Failure]:
-    """Runs in the worker: the node, and how it ended. `work` is unpickled here, as that may need a library which is not
-    there."""
-    return socket.gethostname(), _attempt(work, split, out)
-
-
-def _attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
+def attempt(work: bytes, split: str, out: str) -> Receipt | Failure:
+    """Runs in the worker. `work` is unpickled here, as that may need a library which is not there."""
     private = Path(out) / f".attempt-{split}-{uuid.uuid4().hex[:8]}"
     _die_with_parent()
     try:
