@@ -20,7 +20,7 @@ from pipeline.dedup.spill.runs import RunWriter, distinct, of_file, places
 
 FOLDER = "index"
 INDEX_STAGE = "dedup-index"
-VERSION = 2
+VERSION = 3
 WRITER_BYTES = 192 << 20  # of which a run is a part: not task_memory_mb, on which no file may depend
 SAME = ("unit", "ngram", "bands", "rows")  # settings without which signatures cannot be compared
 UNICODE = unicodedata.unidata_version  # what a letter is, and its lower case, is Python's

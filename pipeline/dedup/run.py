@@ -50,7 +50,7 @@ from pipeline.dedup.spill.runs import spans
 
 logger = logging.getLogger(__name__)
 
-VERSION = 5
+VERSION = 6
 
 
 def run(config: DedupConfig, documents: Path, root: Path, workers: Workers) -> Path:

@@ -4,6 +4,10 @@ JSON lines are plain or packed (gzip, bzip2, xz, zstd), in UTF-8, or with a byte
 plain UTF-8 file is read in byte ranges, a columnar one in row groups or record batches. What a file is, its first bytes
 say. Offsets in a packed or UTF-16 file are those of the UTF-8 that comes out.
 
+`meta["page"]` is what http(s) URLs of one page share, as in cc_news: such documents meet in the dedup stage, where the
+newest stays, by `date_field`, or by a field called crawled in `meta_fields`. Where all records name one URL, of their
+site, say, set `url_field: ""`.
+
 | reason    | kind    | when |
 |-----------|---------|------|
 | no_text   | quality | the text field is empty |
@@ -18,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
+
+from pydantic import field_validator
 
 from pipeline.core.schema import Document, Rejected, document_id
 from pipeline.sources.base import (
@@ -34,7 +40,9 @@ from pipeline.sources.base import (
 )
 from pipeline.sources.columns import column_names, form_of, is_data, read_batches, unit_sizes
 from pipeline.sources.lines import DAMAGE, Line, compression_of, open_lines, read_lines
+from pipeline.sources.web.urls import page_key
 
+PAGE = "page"  # in `meta`: what dedup compares
 MAX_TEXT_BYTES = 32 << 20  # the splitter's arrays of a longer text take a worker beyond 1 GiB
 
 
@@ -60,6 +68,14 @@ class Config(SourceConfig):
 
     meta_fields: tuple[str, ...] = ()
     """Further fields to keep in `meta`, as text."""
+
+    @field_validator("meta_fields")
+    @classmethod
+    def _page_is_of_the_url(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if PAGE in given:
+            raise ValueError(f"'{PAGE}' of `meta` is made of the URL, and documents with one page are duplicates; "
+                             "leave it out, or give the field another name")  # fmt: skip
+        return given
 
     @property
     def fields(self) -> frozenset[str]:
@@ -180,10 +196,12 @@ def _to_document(
         return reject(config, key, raw, "no_text")
     if len(text) > MAX_TEXT_BYTES // 4 and (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_TEXT_BYTES:
         return broken(config, key, raw, "too_large", f"{size} bytes of text, {MAX_TEXT_BYTES} are read")
+    url = said(config.url_field)
+    meta = {name: said(name) for name in config.meta_fields} | {PAGE: page_key(url)}
     return Document(
         document_id(config.source, key, raw), config.source, key, origin, text,
-        url=said(config.url_field), title=said(config.title_field), date=said(config.date_field),
-        license=config.license, meta={name: said(name) for name in config.meta_fields if said(name)},
+        url=url, title=said(config.title_field), date=said(config.date_field), license=config.license,
+        meta={name: value for name, value in meta.items() if value},
     )  # fmt: skip
 
 

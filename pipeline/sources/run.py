@@ -51,7 +51,7 @@ from pipeline.sources.walk import matching, what_it_is
 logger = logging.getLogger(__name__)
 
 STAGE = "sources"
-VERSION = 7
+VERSION = 8
 TOLERATED_ERRORS = 3  # one broken record in a corpus of ten is no reason to stop
 LOSSES = ("damaged", "too_large", "no_pages", "not_a_file")  # errors that may stand for any number of records
 SHOWN_LOSSES = 20

@@ -25,7 +25,11 @@ from pipeline.dedup.run import DedupConfig, run
 from pipeline.dedup.spill.plan import FileTask, Plan
 from pipeline.dedup.spill.rows import EDGE, MAX_SOURCES
 from pipeline.dedup.spill.runs import RunWriter
+from pipeline.sources.cc_news import Config as Pages
+from pipeline.sources.run import run as read_sources
 from tests.dedup.documents import docstrings, documents, write_stage
+from tests.sources.reading import source
+from tests.sources.warcs import html, http, record
 
 
 def ledger_of(folder: Path) -> list[dict[str, Any]]:
@@ -276,6 +280,30 @@ def test_an_older_capture_points_to_what_stands_for_the_newest(workers: Workers,
     assert found["news", "new"] == ("exact_duplicate", survivor)
     assert found["news", "old"] == ("same_url", survivor)
     assert found["news", "longer"] == ("", "")
+
+
+def test_a_page_is_one_in_all_sources(workers: Workers, tmp_path: Path) -> None:
+    """From raw files, whatever the texts: the newest stays, and what has no date is the oldest."""
+    raw, page = tmp_path / "raw", "http://www.a.example/story"
+    raw.mkdir()
+    dated = [(page, ""), (f"{page}?utm_source=x", "2026-01-14"), ("http://b.example/", "2026-01-02"),
+             ("https://b.example", "Monday 31"), ("", "2026-01-01"), (None, "2026-01-01")]  # fmt: skip
+    rows = [{"id": number, "text": f"{number} {text}", "url": url, "date": date}
+            for number, (text, (url, date)) in enumerate(zip(long_texts(6), dated, strict=True))]  # fmt: skip
+    (raw / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.table({"text": ["a text of its own"], "url": ["https://b.example/#top"], "date": ["2026-01-03"]}),
+                   raw / "b.parquet")  # fmt: skip
+    (raw / "c.warc").write_bytes(record(http(html().encode()), "https://a.example/story/"))  # of 2026-01-15
+    config = [source("*.jsonl", label="lines", id_field="id"), source("*.parquet", label="rows"),
+              Pages(name="cc_news", paths=("*.warc",))]  # fmt: skip
+    folder = run(DedupConfig(), read_sources(config, raw, tmp_path, workers), tmp_path, workers)
+    warc, parquet = ("cc_news", "https://a.example/story/"), ("rows", "b.parquet:1")
+    ids = {(row["source"], row["key"]): row["doc_id"].hex() for row in ledger_of(folder)}
+    assert fates(folder) == {
+        warc: ("", ""), parquet: ("", ""), ("lines", "4"): ("", ""), ("lines", "5"): ("", ""),
+        **{("lines", key): ("same_url", ids[warc]) for key in "01"},
+        **{("lines", key): ("same_url", ids[parquet]) for key in "23"},
+    }  # fmt: skip
 
 
 def test_different_documents_are_never_merged(workers: Workers, tmp_path: Path) -> None:

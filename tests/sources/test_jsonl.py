@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.core.plugins import PluginMistake
 from pipeline.sources import columns, jsonl, lines
 from pipeline.sources.columns import read_batches
 from pipeline.sources.run import find_files
@@ -55,7 +56,8 @@ def test_a_broken_line_is_one_error(suffix: str, tmp_path: Path) -> None:
     documents, rejected = read_all("jsonl", tmp_path, id_field="id", meta_fields=["lang"])
     assert list(documents) == ["1", "5"]
     assert reasons(rejected) == [*["error:malformed"] * 4, "quality:no_text", "error:malformed"]
-    assert (documents["1"].url, documents["1"].meta) == ("http://a.example/", {"lang": "en"})
+    assert (documents["1"].url, documents["1"].meta) == ("http://a.example/", {"lang": "en", "page": "a.example"})
+    assert documents["5"].meta == {}
     offset = sum(map(len, LINES[:-1]))
     assert documents["5"].origin == (f"a.jsonl{suffix}:0+{offset}" if suffix else f"a.jsonl:{offset}")
 
@@ -204,6 +206,22 @@ def test_a_field_of_a_field(tmp_path: Path) -> None:
     assert [document.text for document in documents.values()] == ["nested", "flat", "nested", "nested"]
     assert documents["a.jsonl:0"].meta == documents["b.parquet:1"].meta == {"a.n": "1"}
     assert [record.detail for record in rejected] == ["no field 'a.b'; it has a", "no field 'a.b'; it has a, x"]
+
+
+def test_one_page_is_one_whatever_the_file(tmp_path: Path) -> None:
+    urls = ["http://www.a.example/1/?utm_source=x", "https://a.example/1#top", "ftp://a.example/1", "", None]
+    rows = [{"text": f"text {number}", "link": {"to": url}} for number, url in enumerate(urls)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet")
+    write_arrow(tmp_path / "c.arrow", pa.Table.from_pylist(rows), stream=True)
+    documents, _ = read_all("jsonl", tmp_path, url_field="link.to")
+    assert [document.meta for document in documents.values()] == [{"page": "a.example/1"}] * 2 + [{}] * 3 + (
+        [{"page": "a.example/1"}] * 2 + [{}] * 3) * 2  # fmt: skip
+    assert next(iter(documents.values())).url == urls[0]
+    documents, _ = read_all("jsonl", tmp_path)
+    assert not any(document.meta for document in documents.values())
+    with pytest.raises(PluginMistake, match="'page' of `meta` is made of the URL"):
+        read_all("jsonl", tmp_path, meta_fields=["page"])
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow", "stream.arrow"])

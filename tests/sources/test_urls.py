@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.sources.web.urls import canonical_url, page_key
+from pipeline.sources.web.urls import MAX_CHARS, canonical_url, page_key
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,4 @@ def test_page_key() -> None:
     others = ["https://example.com/story", "https://example.com/Story?id=1", "https://m.example.com/Story"]
     assert len({page_key(url) for url in [*others, same[0]]}) == 4
     assert page_key("dns:example.com") == ""
+    assert page_key("http://example.com/" + "a" * MAX_CHARS) == ""

@@ -70,7 +70,7 @@ def recall(plan: Plan, rows: Array, id_fields: tuple[str, str], *fields: str) ->
 
 
 def _batches(file: Path) -> Iterator[pa.RecordBatch]:
-    for batch in read_batches(file, ["doc_id", "text", "meta"]):
+    for batch in read_batches(file, ["doc_id", "date", "text", "meta"]):
         for start, end in group(pc.binary_length(batch["text"]).to_pylist(), BYTES_AT_ONCE):
             yield batch.slice(start, end - start)
 
@@ -83,7 +83,8 @@ def _facts(batch: pa.RecordBatch, config: DedupConfig, minhash: MinHash, source_
     for name, column in (("exact_", exact_hashes(texts)), ("page_", pages)):
         rows[f"{name}high"], rows[f"{name}low"] = from_ids(pa.array(column, pa.binary(16)))
     rows["high"], rows["low"] = from_ids(batch["doc_id"])
-    rows["crawled"] = [_as_number(date) if date else 0 for date in _meta(batch, "crawled")]
+    dates = zip(_meta(batch, "crawled"), batch["date"].to_pylist(), strict=True)
+    rows["crawled"] = [_as_number(crawled or date) for crawled, date in dates]
     qualities = [_as_quality(number) if number else -np.inf for number in _meta(batch, config.quality_field)]
     rows["preference"] = preference(source_rank, qualities, np.asarray(pc.binary_length(batch["text"])))
     rows["num_ngrams"], rows["bands"], rows["signature"] = signed.num_ngrams, signed.bands, signed.entries
@@ -117,8 +118,8 @@ def _meta(batch: pa.RecordBatch, key: str) -> list[str | None]:
 
 
 def _as_number(date: str) -> int:
-    """2026-01-15T06:00:00Z -> 20260115060000; what is left out is 0."""
-    return int("".join(sign for sign in date if "0" <= sign <= "9")[:14].ljust(14, "0"))
+    """2026-01-15T06:00:00Z -> 20260115060000; what is left out is 0, and so is what does not begin with a year."""
+    return 0 if not date[:4].isdecimal() else int("".join(sign for sign in date if "0" <= sign <= "9")[:14].ljust(14, "0"))
 
 
 def _as_quality(number: str) -> float:

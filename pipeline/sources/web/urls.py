@@ -20,6 +20,7 @@ _SESSION_IN_PATH = re.compile(r";jsessionid=[^/?#]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 _KEPT = "-._~"  # unreserved, beside letters and digits: never encoded
 _PATH, _QUERY = "/:@!$&'()*+,;=", "/:@!$'()*+,;=?"
+MAX_CHARS = 1 << 16  # of the URL of a page: the cache would hold many
 
 
 @lru_cache(maxsize=64)  # a record asks for its own three times
@@ -43,6 +44,8 @@ def canonical_url(url: str) -> str:
 
 def page_key(url: str) -> str:
     """What captures of one page share: the canonical URL without scheme, "www." and closing slash; "" for no URL."""
+    if len(url) > MAX_CHARS:
+        return ""
     _, _, rest = canonical_url(url).partition("://")
     return rest.removeprefix("www.").rstrip("/")
 
