@@ -129,6 +129,8 @@ def prepare(config: PrepareConfig, out: str | Path, work: Path | None = None) ->
 
 def _work_folder(out: str | Path, work: Path | None) -> Path:
     if is_url(out):
+        if str(out).partition("://")[0].endswith("memory"):
+            raise UserError(f"--out {out} is the memory of one process, and the stages run in several; name a bucket")
         if work is None:
             raise UserError(f"--out {out} needs --work DIR: the stages work there; on a cluster all nodes must see it")
         return work

@@ -192,6 +192,7 @@ def test_what_cannot_be_is_said_before_anything_is_done(
     client.put_object(Bucket=bucket, Key="fetched/manifest.json", Body=b"{}")
     config = load(PrepareConfig, Path("configs/data/sample.yaml"), [f"input={corpus}", *SETTINGS])
     for out, where, said in (
+        ("memory://bucket/run", work, "--out memory://bucket/run is the memory of one process, and the stages run in"),
         ("nosuch://bucket/run", work, "nosuch://bucket/run: Protocol not known: nosuch"),
         ("s3://key:secret@bucket/run", work, "--out: a URL holds a name or a key before its @; give it to fsspec in"),
         (f"s3://{bucket}/run", None, f"--out s3://{bucket}/run needs --work DIR: the stages work there; on a cluster"),

@@ -1,12 +1,13 @@
 """Durable files: temporary name, fsync, rename. A reader sees the whole file or none."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -20,6 +21,7 @@ TEMPORARY = ".tmp"
 RECEIPTS = "receipts"  # sub-folder of a stage: a file for each split that is committed
 SCRATCH = "scratch"  # sub-folder of a stage for intermediate files; gone when the stage is done
 STAGE_FOLDER = re.compile(r"^\w+-[0-9a-f]{12}$")  # as `run_stage` names them
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system, for flock
 LOCK = ".lock"  # of the process that works in a folder; it stays there
 
 
@@ -60,7 +62,8 @@ def matches(path: Path, entry: FileEntry) -> bool:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Only one process at a time works in `folder`, which is made if need be; raises UserError in the second.
+    """Only one process at a time works in `folder`, which is made if need be; raises UserError in the second, and
+    where the file system has no locks.
 
     The kernel drops the lock when the process ends, however it ends. Folders that were made and stayed empty go again.
     """
@@ -75,13 +78,25 @@ def exclusive(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another process is at work in {folder}; wait for it, or name another folder") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            _remove_unused(made, lock)
+            raise UserError(
+                f"{folder} is on a file system without locks ({error.strerror}), which keep a second process out; "
+                "mount it with flock (Lustre: -o flock; NFS: without nolock), or name a folder elsewhere"
+            ) from None
         try:
             yield
         finally:
-            if made and list(folder.iterdir()) == [lock]:
-                lock.unlink()
-                for path in made:
-                    path.rmdir()
+            _remove_unused(made, lock)
+
+
+def _remove_unused(made: Sequence[Path], lock: Path) -> None:
+    if made and list(lock.parent.iterdir()) == [lock]:
+        lock.unlink()
+        for path in made:
+            path.rmdir()
 
 
 def remove_temporaries(folder: Path) -> None:

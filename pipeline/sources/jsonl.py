@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
-
 from pydantic import field_validator
 
 from pipeline.core.schema import Document, Rejected, document_id

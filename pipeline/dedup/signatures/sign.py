@@ -119,7 +119,9 @@ def _meta(batch: pa.RecordBatch, key: str) -> list[str | None]:
 
 def _as_number(date: str) -> int:
     """2026-01-15T06:00:00Z -> 20260115060000; what is left out is 0, and so is what does not begin with a year."""
-    return 0 if not date[:4].isdecimal() else int("".join(sign for sign in date if "0" <= sign <= "9")[:14].ljust(14, "0"))
+    if not date[:4].isdecimal():
+        return 0
+    return int("".join(sign for sign in date if "0" <= sign <= "9")[:14].ljust(14, "0"))
 
 
 def _as_quality(number: str) -> float:
