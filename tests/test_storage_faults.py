@@ -1,4 +1,5 @@
-"""Prepare on real files while storage fails: the disk of OUT fills up, an input file is damaged while it is read.
+"""Prepare on real files while storage fails: the disk of OUT fills up, an input file is damaged while it is read, loses
+its permissions, or lies on a disk that cannot be read from the file's middle on.
 
 Each ends with one line that names the place, and exit code 2. When that is mended, the same command ends with the bytes
 of an undisturbed run, every document has one verdict, and neither processes nor temporary files are left.
@@ -16,8 +17,8 @@ import pytest
 
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import stage_folders
-from tests.faults.prepare import prepare_command
-from tests.processes import ROOT, descendants, not_tested, started, title, wait_for, with_environment
+from tests.faults.prepare import ATTEMPTS, prepare_command
+from tests.processes import ROOT, descendants, found, not_tested, started, title, wait_for, with_environment
 from tests.test_prepare import tree
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -75,10 +76,16 @@ def assert_nothing_left(out: Path) -> None:
 def tmpfs(folder: Path, num_bytes: int) -> Iterator[None]:
     """A disk of that size at `folder`."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes}", "penstock-test", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        not_tested(f"cannot mount a tmpfs ({mounted.stderr.strip()}): a full disk is NOT tested in this run")
+    with mounted("penstock-test", folder, "-t", "tmpfs", "-o", f"size={num_bytes}"):
+        yield
+
+
+@contextmanager
+def mounted(device: str | Path, folder: Path, *options: str) -> Iterator[None]:
+    mount = ["mount", *options, str(device), str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        not_tested(f"cannot mount here ({done.stderr.strip()}): full and broken disks are NOT tested in this run")
     try:
         yield
     finally:
@@ -167,3 +174,64 @@ def halted_reader(driver: int, file: Path) -> int:
                 return pid
             os.kill(pid, signal.SIGCONT)
     return 0
+
+
+def test_an_input_loses_its_permissions(corpus: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """It has been listed, and the one worker reads the books before it."""
+    out, log, victim = tmp_path / "data", tmp_path / "log", corpus / VICTIM
+    command = [*without_override(), *told(corpus, out), "--set", "num_workers=1"]
+    try:
+        with started(command, log, **{MARK: str(out)}) as driver:
+            wait_for(lambda: found(out, ATTEMPTS) or driver.poll() is not None, 120, "the first attempt")
+            victim.chmod(0)
+            ended = driver.wait(timeout=200)
+        assert_refused(ended, log, out, f"penstock: no permission for {victim}: Permission denied")
+    finally:
+        victim.chmod(0o600)
+    assert_mended(corpus, out, undisturbed)
+
+
+def without_override() -> list[str]:
+    """Permissions are nothing to root, unless it gives up that it may override them."""
+    if os.geteuid():
+        return []
+    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    if not shutil.which(prefix[0]) or subprocess.run([*prefix, "true"], check=False).returncode:
+        not_tested("root cannot drop a capability here: an input without permissions is NOT tested in this run")
+    return prefix
+
+
+def test_a_disk_cannot_be_read_from_the_middle_of_an_input_on(corpus: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Its device ends there: the kernel answers EIO, as of a bad sector, until the rest of the device is back."""
+    out, log, victim, image = tmp_path / "data", tmp_path / "log", corpus / VICTIM, tmp_path / "image"
+    body = victim.read_bytes()
+    make_disk(image, victim, tmp_path / "filled")
+    with mounted(image, victim.parent, "-o", "loop,ro"):
+        whole = image.read_bytes()
+        middle = len(body) // 8192 * 4096
+        os.truncate(image, whole.index(body[middle : middle + 4096]))
+        with started(told(corpus, out), log, **{MARK: str(out)}) as driver:
+            ended = driver.wait(timeout=200)
+        told_of = "Input/output error, of a disk or a network file system; see to it and rerun"
+        assert_refused(ended, log, out, f"penstock: {victim}: {told_of}")
+        image.write_bytes(whole)
+        assert_mended(corpus, out, undisturbed)
+
+
+def make_disk(image: Path, file: Path, folder: Path) -> None:
+    """An image of a file system that holds `file`; `folder`: where it is mounted for a moment."""
+    with open(image, "wb") as empty:
+        empty.truncate(8 << 20)
+    if not shutil.which("mkfs.ext4"):
+        not_tested("mkfs.ext4 is not here: a broken disk is NOT tested in this run")
+    subprocess.run(["mkfs.ext4", "-q", "-I", "256", str(image)], check=True)  # inodes with room for nanoseconds
+    folder.mkdir()
+    with mounted(image, folder, "-o", "loop"):
+        shutil.copy2(file, folder)
+
+
+def assert_refused(ended: int, log: Path, out: Path, said: str) -> None:
+    assert ended == 2, log.read_text()
+    assert log.read_text().splitlines()[-1] == said
+    assert "Traceback" not in log.read_text()
+    assert_nothing_left(out)
