@@ -60,12 +60,14 @@ def started(command: list[str], log: Path, **environment: str) -> Iterator[subpr
         process.wait(timeout=30)
 
 
-def kill(pid: int) -> None:
-    """SIGKILL, unless the process is gone already."""
+def kill(pid: int) -> str:
+    """SIGKILL, unless the process is gone already; the title of what it hit, "" for nothing that lives."""
+    hit = title(pid)
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        return
+        return ""
+    return hit
 
 
 def descendants(pid: int) -> list[int]:

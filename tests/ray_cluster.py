@@ -9,6 +9,7 @@ from typing import Any
 from tests.processes import descendants, kill, title, with_environment
 
 MARK = "PENSTOCK_TEST_CLUSTER"  # in the environment of all its processes
+WORKERS = ("ray::attempt", "ray::IDLE")
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
@@ -31,18 +32,17 @@ class RayCluster:
         """Of a driver that is to use it."""
         return {"RAY_ADDRESS": self._cluster.address, "RAY_AUTH_MODE": "token"}
 
-    def kill(self, victim: str, rng: random.Random) -> None:
-        """`worker`: one that has a split, if there is one; `raylet`: of a node; `head`: all processes of the head."""
+    def kill(self, victim: str, rng: random.Random) -> str:
+        """`worker`: one that has a split, if there is one; `raylet`: of a node; `head`: all processes of the head.
+
+        Returns the title of what it hit, "" for nothing that lives.
+        """
         if victim == "worker":
-            workers = [pid for node in self._raylets() for pid in descendants(node) if title(pid).startswith("ray::")]
-            busy = [pid for pid in workers if "attempt" in title(pid)]
-            if workers:
-                kill(rng.choice(busy or workers))
-        elif victim == "raylet":
-            kill(rng.choice(self._raylets()))
-        else:
-            for pid in _pids(self._cluster.head_node):
-                kill(pid)
+            workers = workers_below(*self._raylets())
+            return kill(rng.choice(workers)) if workers else ""
+        if victim == "raylet":
+            return kill(rng.choice(self._raylets()))
+        return "".join([kill(pid) for pid in _pids(self._cluster.head_node)])
 
     def mend(self) -> None:
         """All nodes are there again."""
@@ -77,6 +77,13 @@ class RayCluster:
 
     def _raylets(self) -> list[int]:
         return [node.all_processes["raylet"][0].process.pid for node in self._cluster.worker_nodes]
+
+
+def workers_below(*pids: int) -> list[int]:
+    """Ray's workers that have a split, all if none has; not its agents, whose titles begin alike: a raylet dies with its."""
+    titles = {worker: title(worker) for pid in pids for worker in descendants(pid)}
+    busy, idle = ([pid for pid, name in titles.items() if name.startswith(kind)] for kind in WORKERS)
+    return busy or idle
 
 
 def _pids(node: Any) -> list[int]:

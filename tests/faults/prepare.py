@@ -4,11 +4,13 @@ After it the same command again ends with the bytes of an undisturbed run, every
 processes nor temporary files are left.
 """
 
+import json
 import os
 import random
 import subprocess
 import sys
 import time
+from bisect import bisect_right
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from tests.ray_cluster import RayCluster
 from tests.test_prepare import tree
 
 MOMENTS = range(10)
+MAX_MISSES = 2  # of them, at which nothing lived that could be killed
 ATTEMPTS = "**/.attempt-*"
 SETTINGS = {
     "sources": "[{name: bookcorpus, paths: ['books/*.epub', books/botchan.txt.gz]}, "
@@ -30,12 +33,13 @@ SETTINGS = {
 
 class Undisturbed(NamedTuple):
     out: Path
-    seconds: float  # from the first attempt to the end
+    seconds: list[float]  # from the first attempt until 0, 1, 2, ... splits are committed, and until the end
 
 
 class Killed(NamedTuple):
     exit_code: int  # of the driver
     said: str
+    hit: str  # what was killed while the driver ran; "" for nothing
 
 
 def prepare_command(real_data: Path, out: Path) -> list[str]:
@@ -47,26 +51,36 @@ def prepare_command(real_data: Path, out: Path) -> list[str]:
 def prepare_undisturbed(real_data: Path, cluster: RayCluster, out: Path) -> Undisturbed:
     log = out.parent / "log"
     with started(prepare_command(real_data, out), log, **cluster.environment) as driver:
-        wait_for(lambda: found(out, ATTEMPTS), 120, "the first attempt")
-        begun = time.monotonic()
         assert driver.wait(timeout=200) == 0, log.read_text()
-    return Undisturbed(out, time.monotonic() - begun)
+        ended = time.time()
+    begun = min(times(out, "started"))
+    return Undisturbed(out, [time - begun for time in (begun, *times(out, "committed"), ended)])
+
+
+def times(out: Path, event: str) -> list[float]:
+    """When attempts of splits did so, in order."""
+    lines = [line for name in found(out, "events/*") for line in (out / name).read_text().split("\n")[:-1]]
+    return sorted(told["time"] for told in map(json.loads, lines) if told["event"] == event)
 
 
 def kill_at_a_moment(victim: str, seed: int, real_data: Path, undisturbed: Undisturbed, cluster: RayCluster,
                      out: Path) -> Killed:  # fmt: skip
-    """`victim`: "driver", or as RayCluster.kill has it. All nodes are there again when this returns."""
+    """`victim`: "driver", or as RayCluster.kill has it. All nodes are there again when this returns.
+
+    A moment of an undisturbed run is so many committed splits, and some time after: load plays little part.
+    """
     log, rng = out.parent / "log", random.Random(f"{victim} {seed}")
     with started(prepare_command(real_data, out), log, **cluster.environment) as driver:
         wait_for(lambda: found(out, ATTEMPTS), 120, "the first attempt")
-        time.sleep(rng.uniform(0, undisturbed.seconds))
-        if victim == "driver":
-            kill(driver.pid)
-        else:
-            cluster.kill(victim, rng)
+        moment = rng.uniform(0, undisturbed.seconds[-1])
+        num_committed = bisect_right(undisturbed.seconds, moment) - 1
+        wait_for(lambda: len(times(out, "committed")) >= num_committed or driver.poll() is not None, 120, "the moment")
+        time.sleep(moment - undisturbed.seconds[num_committed])
+        is_running = driver.poll() is None
+        hit = kill(driver.pid) if victim == "driver" else cluster.kill(victim, rng)
         exit_code = driver.wait(timeout=200)
     cluster.mend()
-    return Killed(exit_code, log.read_text())
+    return Killed(exit_code, log.read_text(), hit if is_running else "")
 
 
 def go_on(real_data: Path, cluster: RayCluster, out: Path) -> None:

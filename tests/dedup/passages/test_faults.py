@@ -17,7 +17,8 @@ import pytest
 from pipeline.core.ledger import Ledger
 from pipeline.core.manifest import verify
 from tests.dedup.documents import docstrings, documents, write_stage
-from tests.processes import ROOT, descendants, found, kill, not_tested, started, title, wait_for
+from tests.processes import ROOT, found, kill, not_tested, started, wait_for
+from tests.ray_cluster import workers_below
 
 pytestmark = pytest.mark.slow
 
@@ -100,9 +101,8 @@ def test_killed_at_a_random_moment(victim: str, seed: int, undisturbed: Path, be
         wait_for(lambda: len(found(tmp_path, "**/receipts/*.json")) >= num_committed, 120, "so many splits")
         wait_for(lambda: found(tmp_path, "**/.attempt-*"), 120, "an attempt")
         time.sleep(rng.uniform(0, 0.05))
-        workers = [pid for pid in descendants(driver.pid) if title(pid).startswith("ray::")]
-        busy = [pid for pid in workers if "attempt" in title(pid)]
-        kill(driver.pid if victim == "driver" else rng.choice(busy or workers))
+        assert driver.poll() is None
+        assert kill(driver.pid if victim == "driver" else rng.choice(workers_below(driver.pid)))
         ended = driver.wait(timeout=200)
     if victim == "worker":
         assert ended == 0, (tmp_path / "log").read_text()
