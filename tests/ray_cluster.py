@@ -80,7 +80,7 @@ class RayCluster:
 
 
 def workers_below(*pids: int) -> list[int]:
-    """Ray's workers that have a split, all if none has; not its agents, whose titles begin alike: a raylet dies with its."""
+    """Workers that have a split, else all. Not agents, whose titles begin alike: a raylet dies with its own."""
     titles = {worker: title(worker) for pid in pids for worker in descendants(pid)}
     busy, idle = ([pid for pid, name in titles.items() if name.startswith(kind)] for kind in WORKERS)
     return busy or idle
