@@ -45,23 +45,19 @@ def exact_hash(text: str) -> bytes:
 def _squeeze(data, ends, flags):  # type: ignore[no-untyped-def]
     squeezed = np.empty(len(data), dtype=np.uint8)
     new_ends = np.zeros(len(ends), dtype=np.int64)
-    size = 0
-    for text in range(len(ends) - 1):
-        at, end = ends[text], ends[text + 1]
-        first, gap = size, False
-        while at < end:
-            code, width = (np.int64(data[at]), 1) if data[at] < 0x80 else decode(data, at)
-            if flags[code] & SPACE:
-                gap = True
-                at += width
-                continue
-            if gap and size > first:
-                squeezed[size] = 32
-                size += 1
-            gap = False
-            for _ in range(width):
-                squeezed[size] = data[at]
-                size += 1
-                at += 1
-        new_ends[text + 1] = size
+    size = np.uint64(0)  # unsigned: an index that may be negative costs a check per byte
+    for number in range(len(ends) - 1):
+        text = data[ends[number] : ends[number + 1]]
+        first, space = size, SPACE
+        for at in range(len(text)):
+            byte, before = text[at], space
+            if byte < 0x80:
+                space = flags[byte] & SPACE
+            elif byte >= 0xC0:  # the other bytes of a character go the way of its first one
+                space = flags[decode(text, at)[0]] & SPACE
+            squeezed[size] = 32 if space else byte
+            size += np.uint64(space & before == 0)
+        if space and size > first:
+            size -= np.uint64(1)
+        new_ends[number + 1] = size
     return squeezed[:size], new_ends

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, SPACE, Array, decode
+from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, OTHER, SPACE, Array, decode
 from pipeline.core.kernels import kernel
 from pipeline.core.seeds import derive
 from pipeline.dedup.signatures.exact import FoldedTexts, fold_texts
@@ -79,85 +79,65 @@ def _mix(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add_byte(word, byte):  # type: ignore[no-untyped-def]
-    word = np.uint64((word ^ np.uint64(byte + 1)) * np.uint64(0x100000001B3))
-    return word ^ (word >> np.uint64(29))
-
-
-@kernel
-def _next_word(data, at, end, flags):  # type: ignore[no-untyped-def]
-    """(hash of the first word from byte `at` on, the byte after it); (0, end) when there is none."""
+def _words(data, flags):  # type: ignore[no-untyped-def]
+    """uint64: the hash of every word of one text."""
+    words = np.empty(len(data) + 1, dtype=np.uint64)
+    count = np.uint64(0)  # unsigned: an index that may be negative costs a check per byte
     word = np.uint64(0)
-    while at < end:
-        if data[at] < 0x80:
-            code, width = np.int64(data[at]), 1
-        else:
-            code, width = decode(data, at)
-        kind = flags[code]
-        if kind & (LETTER | MARK):
-            for _ in range(width):
-                word = _add_byte(word, data[at])
-                at += 1
-        elif word != 0:
-            break
-        else:
-            if kind & ALONE:
-                for k in range(at, at + width):
-                    word = _add_byte(word, data[k])
-            at += width
-            if kind & ALONE:
-                break
-    return (_mix(word) if word != 0 else word), at
+    kind = OTHER
+    for at in range(len(data)):
+        byte = data[at]
+        if byte < 0x80 or byte >= 0xC0:  # the other bytes of a character go the way of its first one
+            before = kind
+            kind = flags[byte] if byte < 0x80 else flags[decode(data, at)[0]]
+            if before & ALONE or not kind & (LETTER | MARK):
+                words[count] = word
+                count += np.uint64(word != 0)
+                word = np.uint64(0)
+        if kind & (LETTER | MARK | ALONE):
+            word = np.uint64((word ^ np.uint64(byte + 1)) * np.uint64(0x100000001B3))
+            word ^= word >> np.uint64(29)
+    words[count] = word
+    count += np.uint64(word != 0)
+    for k in range(count):
+        words[k] = _mix(words[k])
+    return words[:count]
 
 
 @kernel
-def _next_character(data, at, end, flags):  # type: ignore[no-untyped-def]
+def _characters(data, flags):  # type: ignore[no-untyped-def]
     """The same of characters."""
-    start = at
-    while at < end:
+    characters = np.empty(len(data), dtype=np.uint64)
+    count = at = 0
+    gap = False
+    while at < len(data):
         code, width = decode(data, at)
         at += width
-        if not flags[code] & SPACE:
-            if at - width > start and start > 0:  # white space was passed: it is the character, this one comes next
-                return _mix(np.uint64(33)), at - width
-            return _mix(np.uint64(code + 1)), at
-    return np.uint64(0), end
-
-
-@kernel
-def _ngram_hash(window, count, ngram):  # type: ignore[no-untyped-def]
-    """Of the last `ngram` of `count` units in the ring `window`, the oldest first; of all when there are fewer."""
-    hash = np.uint64(0)
-    at = count % ngram if count >= ngram else 0
-    for _ in range(min(count, ngram)):
-        hash = np.uint64((hash ^ window[at]) * np.uint64(0x9E3779B97F4A7C15))
-        hash ^= hash >> np.uint64(32)
-        at = at + 1 if at + 1 < ngram else 0
-    return _mix(hash)
+        if flags[code] & SPACE:
+            gap = count > 0
+            continue
+        if gap:
+            characters[count] = _mix(np.uint64(ord(" ") + 1))
+            count += 1
+            gap = False
+        characters[count] = _mix(np.uint64(code + 1))
+        count += 1
+    return characters[:count]
 
 
 @kernel
 def _ngrams(data, flags, by_character, ngram):  # type: ignore[no-untyped-def]
     """uint64: the hash of every n-gram of one text, in order."""
-    hashes = np.empty(len(data) + 1, dtype=np.uint64)
-    window = np.zeros(ngram, dtype=np.uint64)
-    at = count = num = 0
-    while True:
-        if by_character:
-            unit, at = _next_character(data, at, len(data), flags)
-        else:
-            unit, at = _next_word(data, at, len(data), flags)
-        if unit == 0:
-            break
-        window[count % ngram] = unit
-        count += 1
-        if count >= ngram:
-            hashes[num] = _ngram_hash(window, count, ngram)
-            num += 1
-    if 0 < count < ngram:
-        hashes[0] = _ngram_hash(window, count, ngram)
-        num = 1
-    return hashes[:num]
+    units = _characters(data, flags) if by_character else _words(data, flags)
+    size = min(ngram, len(units))
+    hashes = np.empty(len(units) - size + 1 if size else 0, dtype=np.uint64)
+    for first in range(len(hashes)):
+        hash = np.uint64(0)
+        for unit in units[first : first + size]:
+            hash = np.uint64((hash ^ unit) * np.uint64(0x9E3779B97F4A7C15))
+            hash ^= hash >> np.uint64(32)
+        hashes[first] = _mix(hash)
+    return hashes
 
 
 @kernel
@@ -168,13 +148,30 @@ def _signatures(data, ends, flags, by_character, ngram, a, b):  # type: ignore[n
     for text in range(num_texts):
         hashes = _ngrams(data[ends[text] : ends[text + 1]], flags, by_character, ngram)
         counts[text] = len(hashes)
-        entry = entries[text]
-        for hash in hashes:
-            low = np.uint32(hash >> np.uint64(32))
-            for k in range(len(a)):
-                value = np.uint32(a[k] * low + b[k])
-                entry[k] = min(entry[k], value)
+        for first in range(0, len(hashes), 4):
+            _permute(hashes, first, a, b, entries[text])
     return entries, counts
+
+
+@kernel
+def _permute(hashes, first, a, b, entry):  # type: ignore[no-untyped-def]
+    """Four n-grams, so that an entry is read and written once for them; the last one may be among them again."""
+    last = len(hashes) - 1
+    one, two = _high(hashes[first]), _high(hashes[min(first + 1, last)])
+    three, four = _high(hashes[min(first + 2, last)]), _high(hashes[min(first + 3, last)])
+    for k in range(len(a)):
+        least = min(_line(a[k], b[k], one), _line(a[k], b[k], two))
+        entry[k] = min(entry[k], least, min(_line(a[k], b[k], three), _line(a[k], b[k], four)))
+
+
+@kernel
+def _high(hash):  # type: ignore[no-untyped-def]
+    return np.uint32(hash >> np.uint64(32))
+
+
+@kernel
+def _line(a, b, x):  # type: ignore[no-untyped-def]
+    return np.uint32(a * x + b)
 
 
 @kernel
