@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, OTHER, SPACE, Array, decode
+from pipeline.clean.characters import ALONE, FLAGS, LETTER, MARK, SPACE, Array, decode
 from pipeline.core.kernels import kernel
 from pipeline.core.seeds import derive
 from pipeline.dedup.signatures.exact import FoldedTexts, fold_texts
@@ -81,27 +81,39 @@ def _mix(x):  # type: ignore[no-untyped-def]
 @kernel
 def _words(data, flags):  # type: ignore[no-untyped-def]
     """uint64: the hash of every word of one text."""
-    words = np.empty(len(data) + 1, dtype=np.uint64)
-    count = np.uint64(0)  # unsigned: an index that may be negative costs a check per byte
-    word = np.uint64(0)
-    kind = OTHER
-    for at in range(len(data)):
-        byte = data[at]
-        if byte < 0x80 or byte >= 0xC0:  # the other bytes of a character go the way of its first one
-            before = kind
-            kind = flags[byte] if byte < 0x80 else flags[decode(data, at)[0]]
-            if before & ALONE or not kind & (LETTER | MARK):
-                words[count] = word
-                count += np.uint64(word != 0)
-                word = np.uint64(0)
-        if kind & (LETTER | MARK | ALONE):
+    edges = _word_edges(data, flags)
+    words = np.empty(len(edges) // 2, dtype=np.uint64)
+    for number in range(len(words)):
+        word = np.uint64(0)
+        for byte in data[edges[2 * number] : edges[2 * number + 1]]:
             word = np.uint64((word ^ np.uint64(byte + 1)) * np.uint64(0x100000001B3))
             word ^= word >> np.uint64(29)
-    words[count] = word
-    count += np.uint64(word != 0)
-    for k in range(count):
-        words[k] = _mix(words[k])
-    return words[:count]
+        words[number] = _mix(word)
+    return words
+
+
+@kernel
+def _word_edges(data, flags):  # type: ignore[no-untyped-def]
+    """uint32: where the first word begins and ends, the second one, ...; no jump depends on an ASCII byte."""
+    edges = np.empty(len(data) + 1, dtype=np.uint32)
+    count = inside = np.uint64(0)  # unsigned: an index that may be negative costs a check per byte
+    for at in range(len(data)):
+        byte, before = data[at], inside
+        if byte < 0x80:
+            inside = np.uint64(flags[byte] & LETTER != 0)
+        elif byte >= 0xC0:  # the other bytes of a character go the way of its first one
+            code, width = decode(data, at)
+            inside = np.uint64(flags[code] & (LETTER | MARK) != 0)
+            if flags[code] & ALONE:
+                edges[count] = at
+                count += before
+                before = inside
+                edges[count], edges[count + np.uint64(1)] = at, at + width
+                count += np.uint64(2)
+        edges[count] = at
+        count += before ^ inside
+    edges[count] = len(data)
+    return edges[: count + inside]
 
 
 @kernel
