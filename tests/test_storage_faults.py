@@ -222,8 +222,8 @@ def make_disk(image: Path, file: Path, folder: Path) -> None:
     """An image of a file system that holds `file`; `folder`: where it is mounted for a moment."""
     with open(image, "wb") as empty:
         empty.truncate(8 << 20)
-    if not shutil.which("mkfs.ext4"):
-        not_tested("mkfs.ext4 is not here: a broken disk is NOT tested in this run")
+    if not shutil.which("mkfs.ext4") or not Path("/dev/loop-control").exists():
+        pytest.skip("no mkfs.ext4 or no loop devices here: a broken disk is NOT tested in this run")
     subprocess.run(["mkfs.ext4", "-q", "-I", "256", str(image)], check=True)  # inodes with room for nanoseconds
     folder.mkdir()
     with mounted(image, folder, "-o", "loop"):
