@@ -48,7 +48,8 @@ HEAD_SILENT_S = 10.0
 NO_NODE_S = 60.0
 STOP_S = 10.0  # for workers to end
 STOPPED = "stopped as told; the same command goes on from what is committed"
-NODE_DIED = Failure("the node died", retry=True, died=True, node_died=True)
+NODE_DIED = Failure("the node died", retry=True, died=True)
+HOME_DIED = Failure("the node of the driver died", retry=True, died=True)
 OBJECT_STORE = 200 << 20  # bytes; receipts are small
 
 
@@ -101,60 +102,39 @@ class Workers:
         return [done[split.id] for split in splits]
 
     def _run(self, function: SplitFunction, todo: list[Split], out: Path, log: StageLog) -> dict[str, Receipt]:
-        import ray
-
-        schedule, cluster = Schedule(todo), _Cluster(self.memory)
-        running: dict[Any, tuple[Split, _Node]] = {}
+        schedule, cluster = Schedule(todo), _Cluster(self._attempt, self.memory, self.num_workers)
         done: dict[str, Receipt] = {}
         while not schedule.is_done():
-            room = Counter(cluster.slots())
-            num_slots = min(room.total(), self.num_workers or room.total())
-            room.subtract(node for _, node in running.values() if node in room)
-            while len(running) < num_slots and (split := schedule.next(time.monotonic())):
+            while cluster.has_room() and (split := schedule.next(time.monotonic())):
                 log.started(split, schedule.attempts[split.id])
-                node = max(room, key=lambda node: room[node])
-                room[node] -= 1
-                running[self._submit(function, split, out, node)] = split, node
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=0.2) if running else ([], [])
-            if not running:
-                time.sleep(0.05)  # all that is left rests
-            ended = [(*running.pop(reference), _outcome(reference)) for reference in ready]
-            lost = [reference for reference, (_, node) in running.items() if node not in cluster.slots()]
-            ended += [(*running.pop(reference), NODE_DIED) for reference in lost]
-            if self._is_own and any(isinstance(outcome, Failure) and outcome.node_died for _, _, outcome in ended):
-                self._start_again()
-                ended += [(split, node, NODE_DIED) for split, node in running.values()]
-                running.clear()
-                cluster = _Cluster(self.memory)
-            for split, node, outcome in ended:
+                cluster.start(split, pickle.dumps((function, split.task)), out)
+            for split, node, outcome in cluster.ended():
                 if isinstance(outcome, Receipt):
                     schedule.committed(split)
                     done[split.id] = outcome
-                    log.committed(split, outcome, node.name)
+                    log.committed(split, outcome, node)
                 else:
                     again = schedule.failed(split, outcome, time.monotonic())
-                    log.failed(split, outcome, node.name, again)
+                    log.failed(split, outcome, node, again)
                     if again:
                         logger.warning("%s: attempt %d failed: %s", split.id, schedule.attempts[split.id],
                                        outcome.message)  # fmt: skip
             log.tick()
             if self._stopped:
-                for reference in running:
-                    ray.cancel(reference, force=True)
-                ray.wait(list(running), num_returns=len(running), timeout=STOP_S)  # else they write on
+                cluster.stop()
                 raise StoppedOnPurpose(STOPPED)
+            if cluster.is_cut_off:
+                if not self._is_own:
+                    raise UnhealthyNode(
+                        "the Ray node of the driver died; the same command goes on from what is committed"
+                    )
+                logger.warning("the local Ray died and is started again")
+                self._shut_down()
+                self._start()
+                cluster = _Cluster(self._attempt, self.memory, self.num_workers)
         if schedule.given_up:
             raise _error(schedule.given_up)
         return done
-
-    def _submit(self, function: SplitFunction, split: Split, out: Path, node: "_Node") -> Any:
-        """To a node of our choice: so it is known what is lost with it. A machine without power is dead for Ray after a
-        minute, but for five it waits for an answer."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        there = self._attempt.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False))
-        work = pickle.dumps((function, split.task))  # not left to Ray: see splits.attempt
-        return there.remote(work, split.id, str(out))
 
     def _start(self) -> None:
         """Ray as found in RAY_ADDRESS, else one of our own on this machine, without dashboard and usage reports."""
@@ -186,12 +166,6 @@ class Workers:
         watch = [ray.get_runtime_context().gcs_address, self._closing]
         threading.Thread(target=_watch, args=watch, daemon=True).start()
         self._attempt = ray.remote(num_cpus=1, memory=self.memory, max_retries=0)(attempt)
-
-    def _start_again(self) -> None:
-        """A Ray of our own has one node, and is gone with it."""
-        logger.warning("the local Ray died and is started again")
-        self._shut_down()
-        self._start()
 
     def _shut_down(self) -> None:
         if self._attempt is not None:
@@ -230,10 +204,19 @@ class _Node(NamedTuple):
 
 
 class _Cluster:
-    """How many workers fit on each node that is alive, asked every few seconds; Ray says nothing when none does."""
+    """Attempts on the nodes that are alive, which are asked for every few seconds: Ray says nothing when none has room.
 
-    def __init__(self, memory: int) -> None:
-        self._memory = memory
+    Each is sent to a node of our choice, so that it is known what is lost with a node: Ray calls one without power dead
+    after a minute, but waits for answers from there for five.
+    """
+
+    def __init__(self, attempt: Any, memory: int, num_workers: int | None) -> None:
+        import ray
+
+        self.is_cut_off = False  # from all nodes: that of this process died
+        self._home = ray.get_runtime_context().get_node_id()
+        self._attempt, self._memory, self._num_workers = attempt, memory, num_workers
+        self._running: dict[Any, tuple[Split, _Node]] = {}
         self._surveyed = self._had_room = time.monotonic()
         nodes = _alive()
         self._slots = self._fit(nodes)
@@ -244,17 +227,61 @@ class _Cluster:
                 f"{largest.get('CPU', 0):g} CPUs and {largest.get('memory', 0) / 2**30:.1f} GiB"
             )
 
-    def slots(self) -> dict[_Node, int]:
-        """Of the nodes that have room at all. Raises UnhealthyNode when none has had any for NO_NODE_S."""
+    def has_room(self) -> bool:
+        """Raises UnhealthyNode when no node has had any for NO_NODE_S."""
+        self._survey()
+        num_slots = sum(self._slots.values())
+        return len(self._running) < min(num_slots, self._num_workers or num_slots)
+
+    def start(self, split: Split, work: bytes, out: Path) -> None:
+        """`work` is not left to Ray to pickle: see splits.attempt."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        room = Counter(self._slots)
+        room.subtract(node for _, node in self._running.values() if node in room)
+        node = max(room, key=lambda node: room[node])
+        there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        reference = self._attempt.options(scheduling_strategy=there).remote(work, split.id, str(out))
+        self._running[reference] = split, node
+
+    def ended(self) -> list[tuple[Split, str, Receipt | Failure]]:
+        """Attempts that ended, waited for a moment: of what, on which node, how."""
+        import ray
+
+        if not self._running:
+            time.sleep(0.05)  # all that is left rests
+            return []
+        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=0.2)
+        outcomes = [(*self._running.pop(reference), _outcome(reference)) for reference in ready]
+        for _, node, outcome in outcomes:
+            if outcome is NODE_DIED:
+                self._slots.pop(node, None)
+            self.is_cut_off |= outcome is HOME_DIED or (outcome is NODE_DIED and node.id == self._home)
+        if self.is_cut_off:
+            self._slots.clear()
+        lost = [reference for reference, (_, node) in self._running.items() if node not in self._slots]
+        outcomes += [(*self._running.pop(reference), NODE_DIED) for reference in lost]
+        return [(split, node.name, outcome) for split, node, outcome in outcomes]
+
+    def stop(self) -> None:
+        """All that run: else they write on."""
+        import ray
+
+        for reference in self._running:
+            ray.cancel(reference, force=True)
+        ray.wait(list(self._running), num_returns=max(1, len(self._running)), timeout=STOP_S)
+
+    def _survey(self) -> None:
         now = time.monotonic()
         if now - self._surveyed > SURVEY_EVERY_S:
-            self._surveyed, self._slots = now, self._fit(_alive())
+            alive = _alive()
+            self._surveyed, self._slots = now, self._fit(alive)
+            self.is_cut_off |= self._home not in {node.id for node in alive}
             if self._slots:
                 self._had_room = now
             elif now - self._had_room > NO_NODE_S:
                 raise UnhealthyNode("no Ray node is left that has room for a worker; the same command goes on from "
                                     "what is committed")  # fmt: skip
-        return self._slots
 
     def _fit(self, nodes: dict[_Node, dict[str, float]]) -> dict[_Node, int]:
         fit = {node: int(min(has.get("CPU", 0), has.get("memory", 0) // self._memory)) for node, has in nodes.items()}
@@ -276,8 +303,10 @@ def _outcome(reference: Any) -> Receipt | Failure:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:  # not ours: `attempt` returns its failures
         return Failure(str(error.cause or error).partition("\n")[0], str(error))
-    except (ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError):
+    except ray.exceptions.NodeDiedError:
         return NODE_DIED
+    except ray.exceptions.LocalRayletDiedError:
+        return HOME_DIED
     except ray.exceptions.RayError as error:  # killed, out of memory
         return Failure(f"{type(error).__name__}: the worker died", str(error), retry=True, died=True)
 

@@ -64,7 +64,6 @@ class Failure:
     user_mistake: bool = False
     retry: bool = False
     died: bool = False  # the worker: killed, crashed, out of memory, or its node was lost
-    node_died: bool = False
 
 
 def attempt(work: bytes, split: str, out: str) -> Receipt | Failure:

@@ -28,6 +28,6 @@ def test_the_head(seed: int, real_data: Path, undisturbed: Undisturbed, cluster:
     hits["head"].append(killed.hit)
     if killed.exit_code != 0:  # else it was done before anyone missed the head
         assert killed.exit_code == 76, killed.said
-        assert "the head of Ray at" in killed.said
+        assert "the same command goes on from what is committed" in killed.said
         go_on(real_data, cluster, out)
     require_same(out, undisturbed, cluster)
