@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from pipeline.core.config import load
-from pipeline.core.errors import UserError
+from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.manifest import stage_folders
+from pipeline.core.mirror import Mirror, mark
 from pipeline.core.pull import pull
+from pipeline.core.splits import _fetch
 from pipeline.prepare import PrepareConfig, prepare
 from tests.processes import descendants, found, kill, penstock, started, title, wait_for
 from tests.sources.s3_server import S3, bucket_of, configure, environment, relay, s3_server
@@ -181,6 +183,29 @@ def test_an_object_that_is_there_with_other_bytes_is_named(
     )
     assert objects(server, bucket).items() - local.items() == {(name, b"other bytes")}
     assert f"{name.partition('/')[0]}/receipts/s1-00000.json" not in objects(server, bucket)
+
+
+@pytest.mark.parametrize(
+    ("receipt", "why"),
+    [
+        (b"[]", "list indices must be integers or slices, not str"),
+        (b'{"split": "s1-00000", "counts": {}, "files": [["../s1-00000.x", 1, "", ""]]}',
+         r"it is of split s1-00000 and files \.\./s1-00000\.x"),
+    ],
+)  # fmt: skip
+def test_a_damaged_receipt_is_named(
+    server: S3, bucket: str, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    receipt: bytes, why: str,
+) -> None:  # fmt: skip
+    configure(monkeypatch, environment(server.url))
+    stage = next(name.partition("/")[0] for name in local if name.startswith("sources-"))
+    key = f"run/{stage}/receipts/s1-00000.json"
+    server.client().put_object(Bucket=bucket, Key=key, Body=receipt)
+    (tmp_path / stage).mkdir()
+    mark(tmp_path, f"s3://{bucket}/run")
+    (tmp_path / ".attempt").mkdir()
+    with pytest.raises(ArtifactError, match=rf"^s3://{bucket}/{key} is damaged \({why}\); remove it and rerun$"):
+        _fetch(Mirror.of(tmp_path / stage), "s1-00000", tmp_path / stage, tmp_path / ".attempt")
 
 
 def test_what_cannot_be_is_said_before_anything_is_done(

@@ -67,6 +67,22 @@ def test_a_split_whose_file_is_gone_or_cut_short_is_done_again(workers: Workers,
     assert committed(tmp_path) == {"a.out.txt": "ONE", "b.out.txt": "TWO"}
 
 
+@pytest.mark.parametrize(
+    "receipt", ["[]", '{"split": "a"}', '{"split": "b", "counts": {}, "files": []}',
+                '{"split": "a", "counts": {}, "files": [["../a.out.txt", 3, "", ""]]}']
+)  # fmt: skip
+def test_a_split_with_a_receipt_that_is_none_of_it_is_done_again(
+    workers: Workers, tmp_path: Path, receipt: str
+) -> None:
+    splits = [Split("a", {"text": "one"})]
+    workers.map(shout, splits, tmp_path / "stage", "shout")
+    (tmp_path / "a.out.txt").write_text("ONE")
+    (tmp_path / "stage" / "receipts" / "a.json").write_text(receipt)
+    (tmp_path / "stage" / "a.out.txt").unlink()
+    workers.map(shout, splits, tmp_path / "stage", "shout")
+    assert committed(tmp_path / "stage") == {"a.out.txt": "ONE"}
+
+
 def test_leftovers_of_a_dead_attempt_go_when_nothing_is_left_to_do(workers: Workers, tmp_path: Path) -> None:
     splits = [Split("a", {"text": "one"})]
     workers.map(shout, splits, tmp_path, "shout")
