@@ -14,6 +14,7 @@ from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.manifest import read_manifest, verify
 from pipeline.core.schema import Document
 from pipeline.core.shard_map import Workers
+from pipeline.dedup.index import VERSION
 from pipeline.dedup.run import DedupConfig, run
 from pipeline.dedup.spill.runs import PARTS
 from tests.dedup.documents import documents, write_stage
@@ -146,7 +147,7 @@ def test_what_cannot_be_compared_is_refused(workers: Workers, tmp_path: Path) ->
             run(DedupConfig(against=(folder,)), clean, tmp_path, workers)
     manifest = json.loads((index / "manifest.json").read_text())
     (index / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(UserError, match="has an index of version 99, this one reads 2"):
+    with pytest.raises(UserError, match=f"has an index of version 99, this one reads {VERSION}"):
         run(DedupConfig(against=(index,)), clean, tmp_path, workers)
     assert manifest["config"]["unicode"] == read_manifest(without).config["unicode"] == unicodedata.unidata_version
     other = manifest | {"config": manifest["config"] | {"unicode": "3.2.0"}}
