@@ -82,7 +82,7 @@ class Workers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._shut_down()
         if self._handler_before is not None:
-            signal.signal(signal.SIGTERM, self._handler_before)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if self._stopped else self._handler_before)
 
     def map(self, function: SplitFunction, splits: Sequence[Split], out: Path, label: str) -> list[Receipt]:
         """Receipts in the order of `splits`; raises UserError or SplitsFailed when some could not be done."""
@@ -156,6 +156,7 @@ class Workers:
                 ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False,
                          logging_level=logging.CRITICAL, object_store_memory=OBJECT_STORE)  # fmt: skip
         except SystemExit as ended:  # SIGTERM while Ray had put its own handler in the place of ours
+            self._stopped = True
             raise StoppedOnPurpose(STOPPED) from ended
         except Exception as error:  # Ray raises that very class when one of its processes dies
             first_line = str(error).partition("\n")[0]
@@ -177,8 +178,8 @@ class Workers:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """On SIGTERM. What a handler raises while Ray waits becomes Ray's SystemError: there the loop asks."""
-        self._stopped = True
-        if not self._mapping:
+        told_before, self._stopped = self._stopped, True
+        if not (self._mapping or told_before):
             raise StoppedOnPurpose(STOPPED)
 
 

@@ -170,8 +170,8 @@ def _read_row(
         record = {name: _decoded(column[index].as_py()) for name, column in columns}
     except (ValueError, OverflowError, KeyError) as error:  # not UTF-8; after the year 9999; no such time zone
         return broken(config, key, b"", "malformed", describe(error))
-    raw = str(_field(record, config.text_field) or "").encode("utf-8", "surrogatepass")
-    return _to_document(config, key, origin, record, raw, names)
+    raw = "\0".join(str(_field(record, name) or "") for name in (config.text_field, config.url_field) if name)
+    return _to_document(config, key, origin, record, raw.encode("utf-8", "surrogatepass"), names)
 
 
 def _decoded(value: Any) -> Any:

@@ -271,6 +271,15 @@ def test_of_several_captures_of_a_page_the_newest_stays(workers: Workers, tmp_pa
     assert Counter(row["reason"] for row in by_text) == {"": 5, "exact_duplicate": 1, "same_record": 1}
 
 
+def test_one_document_on_two_pages_is_refused(workers: Workers, tmp_path: Path) -> None:
+    """No source of ours writes that; which of the two rows would be the other's repeat could not be told."""
+    (first,) = captures(("a", "a.example/1", "2026-01-15", "a text"))
+    second = replace(first, meta=first.meta | {"page": "b.example/1"})
+    clean = write_stage(tmp_path, {"one-00000": [first], "two-00000": [second]})
+    with pytest.raises(UserError, match=f"has document {first.doc_id.hex()} twice, with two `page` of `meta`"):
+        run(DedupConfig(), clean, tmp_path, workers)
+
+
 def test_an_older_capture_points_to_what_stands_for_the_newest(workers: Workers, tmp_path: Path) -> None:
     text, other = long_texts(2)
     rows = captures(("old", "a.example/1", "2026-01-01", other), ("new", "a.example/1", "2026-02-01", text),

@@ -133,6 +133,19 @@ def test_another_index_is_another_run_and_its_place_is_not(workers: Workers, tmp
     assert len(set(folders)) == 3
 
 
+def test_files_that_the_manifest_of_an_index_does_not_name_are_not_read(workers: Workers, tmp_path: Path) -> None:
+    """Those of another index, which a copy over it left there, and a broken one."""
+    texts = long_texts(3)
+    index = indexed(tmp_path / "1", documents("one", texts[:1]), workers)
+    other = indexed(tmp_path / "2", documents("one", texts[1:2]), workers)
+    (stray,) = (path for path in other.glob("*.arrow") if path.stat().st_size > 0)
+    shutil.copy(stray, index / "another.known-000.arrow")
+    (index / "empty.known-000.arrow").touch()
+    clean = write_stage(tmp_path, {"new-00000": documents("new", texts)})
+    assert [reason for reason, _ in fates(run(DedupConfig(against=(index,)), clean, tmp_path, workers)).values()] == [
+        "exact_duplicate", "", ""]  # fmt: skip
+
+
 def test_what_cannot_be_compared_is_refused(workers: Workers, tmp_path: Path) -> None:
     rows = documents("old", long_texts(2))
     index = indexed(tmp_path, rows, workers)

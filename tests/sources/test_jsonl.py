@@ -224,6 +224,14 @@ def test_one_page_is_one_whatever_the_file(tmp_path: Path) -> None:
         read_all("jsonl", tmp_path, meta_fields=["page"])
 
 
+def test_rows_of_one_id_and_text_but_two_urls_are_two_documents(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        row = {"id": "1", "text": "one text", "url": f"https://{name}.example/"}
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / f"{name}.parquet")
+    found = [read_all("jsonl", tmp_path, f"{name}.parquet", id_field="id")[0]["1"].doc_id for name in ("a", "b", "a")]
+    assert found[0] == found[2] != found[1]
+
+
 @pytest.mark.parametrize("form", ["parquet", "arrow", "stream.arrow"])
 def test_a_table_without_the_text_field_names_its_columns(form: str, tmp_path: Path) -> None:
     table = pa.table({"content": ["The weir was opened."], "url": ["https://a.example/"], "n": [1]})

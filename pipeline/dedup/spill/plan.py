@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.core.manifest import committed_files
+from pipeline.core.manifest import committed_files, read_manifest
 from pipeline.core.tables import DOCUMENTS_FILE
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.spill.rows import known
@@ -41,9 +41,9 @@ class Plan:
 
     @property
     def known_runs(self) -> Runs:
-        """The documents of earlier runs."""
-        kind = known(self.config)
-        return Runs(kind, [file for folder in self.known for file in _written(folder, kind)])
+        """The documents of earlier runs, in the files that the manifests prove, whatever lies beside these."""
+        files = [folder / entry.name for folder in self.known for entry in read_manifest(folder).files]
+        return Runs(known(self.config), files)
 
     def known_run(self, number: int) -> Runs:
         """Those of one index file."""

@@ -174,7 +174,7 @@ class Runs:
     def lookup(self, ids: Array, fields: Sequence[str]) -> tuple[Array, Array]:
         """For ids in ascending order, each once: (some fields of their rows, which of them are in no file).
 
-        Of several rows with one id that of the first file counts.
+        Of several rows with one id the first one counts.
         """
         found = np.zeros(len(ids), dtype=[(name, self.kind.dtype[name]) for name in fields])
         missing = np.ones(len(ids), dtype=bool)
@@ -184,6 +184,7 @@ class Runs:
             place = _places(*_halves(ids), *(table.column(half)[start:stop] for half in ("high", "low")))
             rows = np.flatnonzero(place >= 0)
             rows = rows[missing[place[rows]]]
+            rows = rows[np.diff(place[rows], prepend=-1) > 0]
             missing[place[rows]] = False
             for name in fields:
                 found[name][place[rows]] = table.column(name)[start + rows]

@@ -143,6 +143,10 @@ def test_ids_are_found_by_both_halves(tmp_path: Path) -> None:
     found, missing = Runs(by_id, sorted(tmp_path.iterdir())).lookup(ids, ("other_high",))
     assert missing.tolist() == [False, False, True, False]
     assert found["other_high"].tolist() == [0, 0, 0, 7]
+    with RunWriter(tmp_path, by_id, 1 << 20) as writer:
+        writer.append(pairs((1, 1, 5, 0), (1, 2, 5, 0)))
+    found, _ = Runs(by_id, [max(tmp_path.iterdir())]).lookup(ids, ("other_high",))
+    assert found["other_high"].tolist() == [0, 1, 0, 0], "of two rows with one id not the first"
     asked = np.array([(1, 5), (3, 3), (2**64 - 1, 0)], dtype=ids.dtype)
     assert places(ids, asked).tolist() == [1, -1, 3]
 
