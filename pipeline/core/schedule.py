@@ -51,6 +51,10 @@ class Schedule:
     def failed(self, split: Split, failure: Failure, now: float) -> bool:
         """Whether it will be tried again."""
         self._ended(split)
+        if not failure.begun:
+            self.attempts[split.id] -= 1
+            heapq.heappush(self._resting, (now + PAUSE_S, split.id, split))
+            return True
         tried = self.attempts[split.id]
         if not failure.retry or tried >= self._tries:
             if failure.died:

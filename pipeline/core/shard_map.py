@@ -49,6 +49,7 @@ NO_NODE_S = 60.0
 STOP_S = 10.0  # for workers to end
 STOPPED = "stopped as told; the same command goes on from what is committed"
 NODE_DIED = Failure("the node died", retry=True, died=True)
+NODE_GONE = Failure("the node was gone", begun=False)
 HOME_DIED = Failure("the node of the driver died", retry=True, died=True)
 OBJECT_STORE = 200 << 20  # bytes; receipts are small
 
@@ -218,6 +219,7 @@ class _Cluster:
         self._home = ray.get_runtime_context().get_node_id()
         self._attempt, self._memory, self._num_workers = attempt, memory, num_workers
         self._running: dict[Any, tuple[Split, _Node]] = {}
+        self._dead: set[_Node] = set()  # also where Ray has not noticed yet
         self._surveyed = self._had_room = time.monotonic()
         nodes = _alive()
         self._slots = self._fit(nodes)
@@ -255,9 +257,10 @@ class _Cluster:
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=0.2)
         outcomes = [(*self._running.pop(reference), _outcome(reference)) for reference in ready]
         for _, node, outcome in outcomes:
-            if outcome is NODE_DIED:
+            if outcome in (NODE_DIED, NODE_GONE):
+                self._dead.add(node)
                 self._slots.pop(node, None)
-            self.is_cut_off |= outcome is HOME_DIED or (outcome is NODE_DIED and node.id == self._home)
+            self.is_cut_off |= outcome is HOME_DIED or self._home in {node.id for node in self._dead}
         if self.is_cut_off:
             self._slots.clear()
         lost = [reference for reference, (_, node) in self._running.items() if node not in self._slots]
@@ -286,7 +289,7 @@ class _Cluster:
 
     def _fit(self, nodes: dict[_Node, dict[str, float]]) -> dict[_Node, int]:
         fit = {node: int(min(has.get("CPU", 0), has.get("memory", 0) // self._memory)) for node, has in nodes.items()}
-        return {node: number for node, number in fit.items() if number}
+        return {node: number for node, number in fit.items() if number and node not in self._dead}
 
 
 def _alive() -> dict[_Node, dict[str, float]]:
@@ -306,6 +309,8 @@ def _outcome(reference: Any) -> Receipt | Failure:
         return Failure(str(error.cause or error).partition("\n")[0], str(error))
     except ray.exceptions.NodeDiedError:
         return NODE_DIED
+    except ray.exceptions.TaskUnschedulableError:
+        return NODE_GONE
     except ray.exceptions.LocalRayletDiedError:
         return HOME_DIED
     except ray.exceptions.RayError as error:  # killed, out of memory

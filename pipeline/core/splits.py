@@ -64,6 +64,7 @@ class Failure:
     user_mistake: bool = False
     retry: bool = False
     died: bool = False  # the worker: killed, crashed, out of memory, or its node was lost
+    begun: bool = True  # else it was still on its way to a node that is gone
 
 
 def attempt(work: bytes, split: str, out: str) -> Receipt | Failure:

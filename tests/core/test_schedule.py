@@ -3,6 +3,7 @@
 from pipeline.core.schedule import MAX_PAUSE_S, PAUSE_S, TRIES, Schedule
 from pipeline.core.splits import Failure, Split
 
+GONE = Failure("the node was gone", begun=False)
 DIED = Failure("the worker died", retry=True, died=True)
 HICCUP = Failure("OSError", retry=True)
 BUG = Failure("ZeroDivisionError")
@@ -87,3 +88,13 @@ def test_the_users_mistake_stops_what_has_not_begun() -> None:
     assert schedule.next(1e6) is None
     schedule.committed(third)
     assert schedule.is_done()
+
+
+def test_what_never_began_is_tried_again_however_often() -> None:
+    schedule = Schedule([Split("0", None)])
+    for now in range(100):
+        assert schedule.next(now) == Split("0", None)
+        assert schedule.failed(Split("0", None), GONE, now)
+        assert schedule.next(now) is None, "at once"
+    assert not schedule.is_done()
+    assert schedule.attempts["0"] == 0
