@@ -279,9 +279,10 @@ def pull(
     url: Annotated[str, typer.Argument(help="Of a finished prepare, or of one of its stages")],
     folder: Annotated[Path, typer.Argument(help="Folder to write")],
 ) -> None:
-    """Bring the output of a prepare here from a bucket: every file checked, the manifest last. What is here stays.
+    """Bring the output of a prepare here from a bucket: every file checked, the manifest last. A folder that holds
+    another run, or an earlier one of that URL, is refused.
 
-    Example: penstock pull s3://bucket/run build/data
+    Example: penstock pull s3://bucket/run build/pulled
     """
     from pipeline.core.pull import pull as run
 

@@ -6,6 +6,7 @@ Real processes against a real server (moto's). The work folder is lost after a k
 import json
 import random
 import re
+import shutil
 import signal
 import sys
 import time
@@ -157,9 +158,14 @@ def test_pull_does_not_write_into_what_is_something_else(
     configure(monkeypatch, environment(server.url))
     stage = next(name.partition("/")[0] for name in local if name.startswith("tokenizer-"))
     assert pull(f"s3://finished/run/{stage}", tmp_path / "here") == 3
+    shutil.copytree(finished, tmp_path / "run")
+    text = (tmp_path / "run" / "manifest.json").read_text()
+    (tmp_path / "run" / "manifest.json").write_text(text.replace('"shards-', '"shards-0'))
+    before = tree_of(tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").touch()
     for url, folder, said in (
+        ("s3://finished/run", "run", "holds another artifact than s3://finished/run; name another folder"),
         ("s3://finished/run", "here", "holds another artifact than s3://finished/run; name another folder"),
         ("s3://finished/run", "mine", r"has other files in it \(a.txt\); name a new folder"),
         ("s3://finished/run", "mine/a.txt", "is a file; name a folder"),
@@ -167,6 +173,11 @@ def test_pull_does_not_write_into_what_is_something_else(
     ):
         with pytest.raises(UserError, match=f"{said}$"):
             pull(url, tmp_path / folder)
+    assert tree_of(tmp_path / "run") == before
+
+
+def tree_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_an_object_that_is_there_with_other_bytes_is_named(

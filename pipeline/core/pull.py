@@ -2,7 +2,8 @@
 
 Readers go by manifests, never by listings: URL/manifest.json names the stages' manifests with their checksums, these
 name the files with theirs. Here a manifest is written after all that it names, so a pull that was cut off shows no
-artifact, and the same command goes on.
+artifact, and the same command goes on. A folder that holds another artifact is refused, a later run's at the same URL
+too: what is here stays, and so do the stages and the figures that its manifest goes with.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.files import LOCK, STAGE_FOLDER, FileEntry, checksum_of, exclusive, matches, write_bytes
-from pipeline.core.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
+from pipeline.core.manifest import MANIFEST, Manifest, parse_manifest
 from pipeline.core.mirror import at_once, damage, fetch
 from pipeline.core.storage import FarFolder
 
@@ -23,7 +24,7 @@ def pull(url: str, folder: Path) -> int:
     """Number of files, all of which have the bytes that their manifests say; raises ArtifactError."""
     far = FarFolder(url, asked_by="pull")
     found = list(_manifests(far))
-    _refuse_others(folder, found[-1][1], url)
+    _refuse_others(folder, found[-1][2], url)
     with exclusive(folder):
         num_files = 0
         for prefix, manifest, body in found:
@@ -81,14 +82,13 @@ def _checked(far: FarFolder, prefix: str, entry: FileEntry) -> str:
     return f"{far.locate(prefix + entry.name)}: {wrong}" if wrong else ""
 
 
-def _refuse_others(folder: Path, manifest: Manifest, url: str) -> None:
-    """A prepare folder may take a later run's stages; nothing else may be written into what is there."""
+def _refuse_others(folder: Path, manifest: bytes, url: str) -> None:
+    """What is there is this artifact, whole or half pulled, or nothing at all."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder")
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if MANIFEST in names:
-        here = read_manifest(folder)
-        if here.stage != manifest.stage or (manifest.stage != "prepare" and here != manifest):
+        if (folder / MANIFEST).read_bytes() != manifest:
             raise UserError(f"{folder} holds another artifact than {url}; name another folder")
     elif names and LOCK not in names and not any(STAGE_FOLDER.search(name) for name in names):
         raise UserError(f"{folder} has other files in it ({min(names)}); name a new folder")
