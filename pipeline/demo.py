@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.errors import PenstockError, UnhealthyNode, UserError
-from pipeline.prepare import SUMMARY, Summary
+from pipeline.core.manifest import SUMMARY
+from pipeline.prepare import Summary
 from pipeline.train.metrics import EVENTS, METRICS
 from pipeline.train.metrics import read as read_records
 

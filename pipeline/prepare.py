@@ -31,6 +31,7 @@ from pipeline.core.files import LOCK, STAGE_FOLDER, TEMPORARY, checksum, exclusi
 from pipeline.core.ledger import LEDGER_FILES, Flow, Ledger
 from pipeline.core.manifest import (
     MANIFEST,
+    SUMMARY,
     Manifest,
     committed_files,
     fingerprint,
@@ -60,7 +61,6 @@ from pipeline.tokenizer.run import run as tokenizer
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "summary.json"
 TRUTH, SAMPLE = "truth.jsonl", "sample.json"  # of `penstock sample`: what is planted; that it is one
 
 

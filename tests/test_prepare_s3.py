@@ -146,6 +146,8 @@ def test_pull_and_verify_find_what_was_damaged(
     pulled = penstock("pull", "s3://finished/run/", tmp_path / "here", **variables)
     assert pulled.returncode == 0, pulled.stderr
     assert tree(tmp_path / "here") == local
+    summary = (tmp_path / "here" / "summary.json").read_bytes()
+    assert summary == client.get_object(Bucket="finished", Key="run/summary.json")["Body"].read()
     assert not [path for path in (tmp_path / "here").rglob(".*") if path.name != ".lock"]
     said = penstock("verify", "s3://finished/run", **variables)
     assert said.stdout == pulled.stdout.replace(str(tmp_path / "here"), "s3://finished/run")

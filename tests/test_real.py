@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.ledger import Entry, Ledger
-from pipeline.core.manifest import read_manifest, stage_folders
+from pipeline.core.manifest import SUMMARY, read_manifest, stage_folders
 from pipeline.core.plugins import parse
 from pipeline.core.shard_map import Workers
-from pipeline.prepare import SUMMARY, Summary
+from pipeline.prepare import Summary
 from pipeline.sources.base import PACKAGE
 from pipeline.sources.run import run
 from tests.processes import penstock

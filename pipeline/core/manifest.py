@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # a tenth of a second that the commands over the ledger do wi
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+SUMMARY = "summary.json"  # of a prepare: beside its manifest and not in it, as it has a clock
 FORMAT = 1
 
 

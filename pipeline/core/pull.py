@@ -1,9 +1,9 @@
 """A finished artifact behind a URL: bring it here, or check it there. A prepare folder, or a stage of one.
 
 Readers go by manifests, never by listings: URL/manifest.json names the stages' manifests with their checksums, these
-name the files with theirs. Here a manifest is written after all that it names, so a pull that was cut off shows no
-artifact, and the same command goes on. A folder that holds another artifact is refused, a later run's at the same URL
-too: what is here stays, and so do the stages and the figures that its manifest goes with.
+name the files with theirs. summary.json, which none names, comes as it is there. Here a manifest is written after all
+that goes with it, so a pull that was cut off shows no artifact, and the same command goes on. A folder that holds another
+artifact is refused, a later run's at the same URL too: its stages would stay without a manifest.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ArtifactError, UserError
 from pipeline.core.files import LOCK, STAGE_FOLDER, FileEntry, checksum_of, exclusive, matches, write_bytes
-from pipeline.core.manifest import MANIFEST, Manifest, parse_manifest
+from pipeline.core.manifest import MANIFEST, SUMMARY, Manifest, parse_manifest
 from pipeline.core.mirror import at_once, damage, fetch
 from pipeline.core.storage import FarFolder
 
@@ -30,6 +30,8 @@ def pull(url: str, folder: Path) -> int:
         for prefix, manifest, body in found:
             (folder / prefix).mkdir(parents=True, exist_ok=True)
             at_once(partial(_bring, far, prefix, folder / prefix), _data(manifest))
+            if manifest.stage == "prepare":
+                _bring_summary(far, prefix, folder / prefix)
             write_bytes(folder / prefix / MANIFEST, body)
             num_files += len(manifest.files)
     return num_files
@@ -75,6 +77,12 @@ def _data(manifest: Manifest) -> list[FileEntry]:
 def _bring(far: FarFolder, prefix: str, folder: Path, entry: FileEntry) -> None:
     if not ((folder / entry.name).exists() and matches(folder / entry.name, entry)):
         fetch(far, prefix.rstrip("/"), entry, folder)
+
+
+def _bring_summary(far: FarFolder, prefix: str, folder: Path) -> None:
+    """The one that is there now: no manifest has its checksum, as it has a clock."""
+    if (body := far.read(prefix + SUMMARY)) is not None:
+        write_bytes(folder / SUMMARY, body)
 
 
 def _checked(far: FarFolder, prefix: str, entry: FileEntry) -> str:
