@@ -1,4 +1,4 @@
-"""Logging: rank 0 speaks to people on stderr, every rank writes to its file."""
+"""Logging: rank 0 speaks to people on stderr, every rank writes to its file. Of other libraries only warnings."""
 
 import logging
 import sys
@@ -31,7 +31,8 @@ def setup_logging(rank: int = 0, file: Path | None = None, level: int = logging.
         to_file = logging.FileHandler(file, encoding="utf-8")
         to_file.setFormatter(logging.Formatter(FORMAT))
         handlers.append(to_file)
-    logging.basicConfig(level=level, handlers=handlers, force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
+    logging.getLogger("pipeline").setLevel(level)
     logging.captureWarnings(True)
     for noisy in ("py.warnings", "DeepSpeed", "deepspeed", "megatron", "torch.distributed", "urllib3", "ray"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -142,7 +142,7 @@ def parse_manifest(manifest: bytes, path: Path | str) -> Manifest:
     """`path`: where the bytes are from; raises ArtifactError."""
     try:
         body = json.loads(manifest)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged: {error}") from None
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         given = body.get("format") if isinstance(body, dict) else None

@@ -2,8 +2,8 @@
 
 Readers go by manifests, never by listings: URL/manifest.json names the stages' manifests with their checksums, these
 name the files with theirs. summary.json, which none names, comes as it is there. Here a manifest is written after all
-that goes with it, so a pull that was cut off shows no artifact, and the same command goes on. A folder that holds another
-artifact is refused, a later run's at the same URL too: its stages would stay without a manifest.
+that goes with it, so a pull that was cut off shows no artifact, and the same command goes on. A folder that holds
+another artifact is refused, a later run's at the same URL too: its stages would stay without a manifest.
 """
 
 from collections.abc import Iterator

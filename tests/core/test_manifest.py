@@ -52,7 +52,14 @@ def test_verify_names_the_damaged_and_the_missing_file(tmp_path: Path) -> None:
     assert "a.txt: missing" in verify(folder)[0]
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "damaged"), ('{"format": 99}', "format 99, this version reads 1")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "damaged"),
+        pytest.param("[" * 100_000, "damaged", id="deep"),
+        ('{"format": 99}', "format 99, this version reads 1"),
+    ],
+)
 def test_damaged_or_newer_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     folder = make(tmp_path)
     (folder / MANIFEST).write_text(text)
