@@ -42,10 +42,23 @@ dedup = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _here(given: str) -> Path:
+    """As a Path a URL would lose one of its slashes."""
+    from pipeline.core.storage import is_url
+
+    if is_url(given):
+        raise UserError(f"{given} is a URL; bring it here first: penstock pull {given} DIR")
+    return Path(given)
+
+
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, e.g. configs/data/sample.yaml")]
 Settings = Annotated[list[str], typer.Option("--set", help="Override a key of the config: a.b=c (repeatable)")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write")]
-Data = Annotated[Path, typer.Argument(help="A finished prepare folder; or one of its stages, finished or not")]
+Data = Annotated[
+    Path,
+    typer.Argument(parser=_here, metavar="DIR", help="A prepare folder; or one of its stages, finished or not"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables")]
 
 
@@ -293,7 +306,7 @@ def pull(
 def explain(
     kind: Annotated[str, typer.Argument(help="doc")],
     name: Annotated[str, typer.Argument(help="A document's id (8 hex digits of it or more), title, URL or file")],
-    data: Annotated[Path, typer.Option(help="A prepare folder, or one of its stages")],
+    data: Annotated[Path, typer.Option(parser=_here, metavar="DIR", help="A prepare folder, or one stage of it")],
     as_json: AsJson = False,
 ) -> None:
     """The life of a document: where it lies, each stage's verdict and reason, what was edited, what survived it.
@@ -402,7 +415,7 @@ def recipe_show(
 def recipe_diff(
     first: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file with a `clean` section")],
     second: Annotated[str, typer.Argument(help="Another one")],
-    data: Annotated[Path, typer.Option(help="A prepare folder, or any folder of documents files")],
+    data: Annotated[Path, typer.Option(parser=_here, metavar="DIR", help="A prepare folder, or one of documents")],
     sample: Annotated[int, typer.Option(min=1, help="How many documents")] = 1000,
     as_json: AsJson = False,
 ) -> None:
