@@ -21,6 +21,7 @@ from rich.text import Text
 from pipeline.core.errors import UserError
 from pipeline.core.ledger import AMONG, Entry, Ledger
 from pipeline.core.log import printable
+from pipeline.core.manifest import is_done, read_manifest
 from pipeline.core.schema import valid_text
 from pipeline.report.diff import changes
 from pipeline.sources.web.urls import canonical_url
@@ -28,6 +29,7 @@ from pipeline.sources.web.urls import canonical_url
 MANY = 1000  # a name that means more documents is refused
 SHOWN = 10  # documents in full, and names in a list
 EXCERPT_CHARS = 300
+QUOTED_CHARS = 99  # of a text in a detail; one of 100 may have been cut by the stage that wrote it
 LINKED = "no shared band: linked through other documents"
 ID_LEAST = 8  # hex digits of an id; fewer would be a guess
 ID_DIGITS = re.compile(rf"[0-9a-f]{{{ID_LEAST},32}}", re.IGNORECASE)
@@ -45,10 +47,12 @@ class Relative:
     jaccard: float | None = None  # estimated similarity
     bands: tuple[int, ...] | None = None  # of the MinHash signature that both have; None: their texts are the same
     true_jaccard: float | None = None  # where the texts were compared
+    of_earlier_run: bool = False  # which one is not known: an index may be a copy without its run
 
     def __str__(self) -> str:
         if not self.source:
-            return f"{self.doc_id}  (not among these documents){self._alike()}"
+            where = "of an earlier run; see dedup.against" if self.of_earlier_run else "not among these documents"
+            return f"{self.doc_id}  ({where}){self._alike()}"
         title = f' "{self.title}"' if self.title not in ("", self.key) else ""
         url = f" {self.url}" if self.url not in ("", self.key) else ""
         return f"{self.doc_id}  {self.source}: {self.key}{title}{url}{self._alike()}"
@@ -175,7 +179,7 @@ def life(ledger: Ledger, doc_id: bytes) -> Life:
         text = document.text if document else text
         steps.append(
             Step(entry.stage, entry.verdict, entry.kind, entry.reason, entry.detail, entry.num_bytes, diff,
-                 _survivor(ledger, entry), _stands_for(ledger, entry))
+                 survivor(ledger, entry), _stands_for(ledger, entry))
         )  # fmt: skip
     file, colon, place = first.origin.rpartition(":")
     last = next((document for document in reversed(documents) if document), None)
@@ -192,23 +196,26 @@ def excerpt(text: str, chars: int) -> str:
 
 
 def survivor_of(entry: Entry) -> Relative | None:
-    return told_in(entry.stage, entry.verdict, entry.detail)
-
-
-def told_in(stage: str, verdict: str, detail: str) -> Relative | None:
-    """The document for which another one was dropped and how alike the two are, as `detail` tells it."""
-    is_told = (stage, verdict) == ("dedup", "dropped") and detail.startswith('{"survivor"')
+    """The document for which this one was dropped and how alike the two are, as `detail` tells it."""
+    is_told = (entry.stage, entry.verdict) == ("dedup", "dropped") and entry.detail.startswith('{"survivor"')
     if not is_told:  # of a raw record, `detail` quotes whatever stands in it
         return None
-    told = json.loads(detail)
+    told = json.loads(entry.detail)
     bands = tuple(told["bands"]) if "bands" in told else None
     return Relative(told["survivor"], "", "", jaccard=told.get("jaccard"), bands=bands,
                     true_jaccard=told.get("true_jaccard"))  # fmt: skip
 
 
-def _survivor(ledger: Ledger, entry: Entry) -> Relative | None:
-    told = survivor_of(entry)
-    return next(iter(_named(ledger, [told])), told) if told else None
+def survivor(ledger: Ledger, entry: Entry) -> Relative | None:
+    """`survivor_of`, with its name, or that it is of an earlier run."""
+    if not (told := survivor_of(entry)):
+        return None
+    named = _named(ledger, [told])
+    return named[0] if named else replace(told, of_earlier_run=_reads_earlier_runs(Path(entry.file).parent))
+
+
+def _reads_earlier_runs(dedup: Path) -> bool:
+    return is_done(dedup) and any(name.startswith("dedup-index ") for name in read_manifest(dedup).inputs)
 
 
 def _stands_for(ledger: Ledger, entry: Entry) -> tuple[Relative, ...]:
@@ -238,6 +245,7 @@ def _named(ledger: Ledger, relatives: list[Relative]) -> list[Relative]:
 
 # ---- show --------------------------------------------------------------------------------------------------------
 
+ITEMS = {".jsonl": "line", ".txt": "line", ".conll": "line", ".csv": "row", ".tsv": "row"}
 DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -261,9 +269,34 @@ def readable(detail: str) -> str:
     """What a stage wrote as JSON, in words; any other detail as it is."""
     try:
         told = json.loads(detail) if detail.startswith("{") else None
-        return _in_words(told) if isinstance(told, dict) else detail
+        return _sentence(told) if isinstance(told, dict) else detail
     except (ValueError, RecursionError):  # a raw record's, which begins like JSON
         return detail
+
+
+def _sentence(told: dict[str, Any]) -> str:
+    match told:
+        case {"cluster_size": int(size)}:
+            return f"cluster of {size:,} document{'s' * (size != 1)}"
+        case {"items": int(number), "longest": [*hits]}:
+            return f"{number:,} evaluation item{'s' * (number != 1)}: {'; '.join(map(_hit, hits))}"
+        case {"words": int(words), "passages": int(number), "begins": str(begins)}:
+            where = "1 passage, which begins" if number == 1 else f"{number:,} passages, the first begins"
+            return f"{words:,} words in {where} {_quoted(begins)}"
+    return _in_words(told)
+
+
+def _hit(told: Any) -> str:
+    """Items of evaluation sets are called by their place in the file, from 1; those of .json by their keys."""
+    match told:
+        case {"file": str(file), "item": str(item), "field": str(field), "words": int(words), "text": str(text)}:
+            kind = ITEMS.get(Path(file.removesuffix(".gz")).suffix, "item")
+            return f"{words:,} words of {file}, {kind} {item}, field {field}: {_quoted(text)}"
+    return _in_words(told)
+
+
+def _quoted(text: str) -> str:
+    return f'"{excerpt(" ".join(text.split()), QUOTED_CHARS)}"'
 
 
 def _in_words(told: Any) -> str:
@@ -271,13 +304,11 @@ def _in_words(told: Any) -> str:
         return ", ".join(f"{key} {_in_words(value)}" for key, value in told.items())
     if isinstance(told, list):
         return "; ".join(map(_in_words, told))
-    return f'"{told}"' if isinstance(told, str) and not told.isalnum() else str(told)
+    return _quoted(told) if isinstance(told, str) and not told.isalnum() else str(told)
 
 
 def _show_step(console: Console, step: Step) -> None:
-    related = step.survivor or step.stands_for
-    detail = "" if related else readable(step.detail)
-    shown = (f"{step.stage:<9}{step.verdict:<9}", f"{step.num_bytes:,} bytes", step.reason, detail)
+    shown = (f"{step.stage:<9}{step.verdict:<9}", f"{step.num_bytes:,} bytes", step.reason, readable(step.detail))
     console.print(printable("  " + "  ".join(part for part in shown if part)))
     if step.survivor:
         console.print(printable(f"           survivor {step.survivor}"))

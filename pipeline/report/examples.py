@@ -22,7 +22,7 @@ from pipeline.core.ledger import Entry, Ledger
 from pipeline.core.log import printable
 from pipeline.core.schema import Document, valid_text
 from pipeline.report.diff import changes
-from pipeline.report.document import excerpt, readable, show_diff, survivor_of, told_in
+from pipeline.report.document import Relative, excerpt, readable, show_diff, survivor, survivor_of
 
 TEXT_CHARS = 1000
 NO_TEXT = (
@@ -55,6 +55,7 @@ class Example:
     detail: str
     text: str  # as it came into the stage; "" where the stage reads raw records
     kept: Kept | None
+    survivor: Relative | None  # of a duplicate
     diff: tuple[str, ...]  # what the stage edited
 
 
@@ -87,6 +88,7 @@ def _example(ledger: Ledger, lives: Sequence[Entry], entry: Entry, others: Seque
         entry.doc_id.hex(), entry.source, entry.key, entry.origin, entry.stage, entry.verdict, entry.reason,
         entry.detail, excerpt(before.text, TEXT_CHARS) if before else "",
         Kept(what, kept.doc_id.hex(), kept.key, excerpt(kept.text, TEXT_CHARS)) if kept else None,
+        survivor(ledger, entry),
         changes(before.text, kept.text) if before and kept and what == "edited" else (),
     )  # fmt: skip
 
@@ -119,8 +121,10 @@ def show(examples: list[Example]) -> None:
         place = f"  {example.origin}" if example.origin else ""
         console.print(printable(f"{example.doc_id}  {example.source}: {example.key}{place}"), style="bold",
                       soft_wrap=True)  # fmt: skip
-        detail = _detail(example)
+        detail = readable(example.detail)
         console.print(printable(f"{example.stage} {example.verdict} {example.reason}  {detail}"), soft_wrap=True)
+        if example.survivor:
+            console.print(printable(f"survivor {example.survivor}"), soft_wrap=True)
         if example.diff:
             show_diff(console, example.diff)
         elif example.text:
@@ -134,8 +138,3 @@ def show(examples: list[Example]) -> None:
             console.print(table)
         elif not example.origin:
             console.print(NO_TEXT, soft_wrap=True)
-
-
-def _detail(example: Example) -> str:
-    told = told_in(example.stage, example.verdict, example.detail)
-    return f"survivor {told}" if told else readable(example.detail)

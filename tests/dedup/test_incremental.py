@@ -17,6 +17,7 @@ from pipeline.core.shard_map import Workers
 from pipeline.dedup.index import VERSION
 from pipeline.dedup.run import DedupConfig, run
 from pipeline.dedup.spill.runs import PARTS
+from pipeline.report.document import explain
 from tests.dedup.documents import documents, write_stage
 from tests.dedup.test_dedup import captures, changed, fates, in_files, ledger_of, long_texts
 
@@ -73,6 +74,10 @@ def test_verdicts_are_those_of_one_run_over_all(
         assert found == verdicts(together, "new")
         assert len(found) == len(new)
     old_ids = {document.doc_id.hex() for document in old}
+    lives = [explain(later, key)[0] for key, (_, survivor, _) in found.items() if survivor]
+    told = [str(life.steps[-1].survivor) for life in lives if life.source == "new"]
+    assert sum("(of an earlier run; see dedup.against)" in text for text in told) == 5 + 5 + 6 + 1
+    assert not [text for text in told if "not among" in text]
     by_old = [reason for reason, survivor, _ in found.values() if survivor in old_ids]
     assert len(by_old) == 5 + 5 + 6 + 1
     assert sum(reason == "" for reason, _, _ in found.values()) == 10 + 1

@@ -57,6 +57,8 @@ def test_a_duplicate_names_its_survivor_and_the_survivor_its_duplicate(sample: P
     shown = penstock("explain", "doc", dropped.doc_id, "--data", prepared).stdout
     bands = ", ".join(map(str, survivor.bands))
     assert f"survivor {kept.doc_id}" in shown
+    size = json.loads(dropped.steps[-1].detail)["cluster_size"]
+    assert f"near_duplicate  cluster of {size} documents\n" in shown
     assert f"  estimated Jaccard {survivor.jaccard:.2f}, shared bands {bands}\n" in shown
     (duplicate,) = kept.steps[2].stands_for
     assert (duplicate.doc_id, duplicate.jaccard) == (dropped.doc_id, survivor.jaccard)
@@ -73,9 +75,17 @@ def test_similarity_is_called_an_estimate_where_it_is_one() -> None:
 
 
 def test_a_detail_in_json_is_read_as_words() -> None:
-    longest = [{"file": "a.jsonl", "item": "7", "words": 13, "text": "the old weir"}]
-    assert readable(json.dumps({"items": 2, "longest": longest})) == (
-        'items 2, longest file "a.jsonl", item 7, words 13, text "the old weir"')  # fmt: skip
+    hit = {"file": "a.jsonl.gz", "item": "7", "field": "goal", "words": 13, "text": "the old\n\nweir"}
+    keyed = hit | {"file": "a.json", "item": "data.3.goal", "words": 8, "text": "weir " * 40}
+    assert readable(json.dumps({"items": 2, "longest": [hit, keyed]})) == (
+        '2 evaluation items: 13 words of a.jsonl.gz, line 7, field goal: "the old weir"; '
+        f'8 words of a.json, item data.3.goal, field goal: "{"weir " * 19}weir …"')  # fmt: skip
+    passage = {"words": 1200, "passages": 1, "begins": "a " * 100}
+    assert readable(json.dumps(passage)) == f'1,200 words in 1 passage, which begins "{"a " * 49}a …"'
+    assert readable(json.dumps(passage | {"passages": 2, "begins": "a"})) == (
+        '1,200 words in 2 passages, the first begins "a"')  # fmt: skip
+    assert readable('{"lines": 3, "first": "a\\n\\nb"}') == 'lines 3, first "a b"'
+    assert readable('{"items": "2", "longest": []}') == "items 2, longest "
     assert readable("7 words, fewer than min_words 50") == "7 words, fewer than min_words 50"
     for raw in ('{"survivor": "no id', '{"a":' + "[" * 490, "{" * 500):
         assert readable(raw) == raw
@@ -153,6 +163,14 @@ def test_a_stage_can_be_asked_before_the_others_are_done(sample: Path, prepared:
         explain(tmp_path / "nothing", key)
     with pytest.raises(ArtifactError, match="no ledger"):
         explain(stage_folders(prepared)["tokenizer"], key)
+
+
+def test_what_lies_behind_a_url_is_to_be_brought_first() -> None:
+    for verb in (["explain", "doc", "x", "--data"], ["ledger", "summary"], ["ledger", "sample", "--reason", "x"]):
+        done = penstock(*verb, "s3://bucket/run")
+        assert done.returncode == 2
+        assert done.stderr == (
+            "penstock: s3://bucket/run is a URL; bring it here first: penstock pull s3://bucket/run DIR\n")  # fmt: skip
 
 
 def test_a_folder_may_have_any_name(sample: Path, prepared: Path, tmp_path: Path) -> None:

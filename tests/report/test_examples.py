@@ -59,6 +59,10 @@ def test_a_stage_shows_the_texts_that_the_stages_before_it_hold(
     shown = capsys.readouterr().out
     assert '{"' not in shown
     assert ("estimated Jaccard 0." in shown) == (reason == "near_duplicate")
+    assert "not among these documents" not in shown
+    survivors = [example.survivor for example in drawn if example.survivor]
+    assert bool(survivors) == (reason == "near_duplicate")
+    assert all(f"{one.doc_id}  {one.source}: {one.key}" in shown for one in survivors if one.key)
 
 
 def test_a_stage_that_is_not_finished_says_why_there_is_no_text(

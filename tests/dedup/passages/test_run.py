@@ -122,7 +122,7 @@ def test_the_command_runs_the_stage_and_explains_it(tmp_path: Path) -> None:
     assert flow.dropped()["contaminated"] == 1
     told = penstock("explain", "doc", "text-5", "--data", tmp_path / "out").stdout
     assert "contaminated" in told
-    assert 'file "quiz.jsonl", item 1, field ask, words 19' in told
+    assert '1 evaluation item: 19 words of quiz.jsonl, line 1, field ask: "' in told
     assert ITEM.upper()[:-1] in told
 
 
