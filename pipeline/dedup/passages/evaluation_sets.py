@@ -33,7 +33,7 @@ class EvaluationSet(Config):
     """Files of one kind; just a path is short for all fields of it."""
 
     path: str
-    """A file, or files by pattern: "eval/*.jsonl.gz"."""
+    """A file, or files by pattern: "eval/*.jsonl.gz"; relative to the folder where the command runs, or absolute."""
     fields: tuple[str, ...] = ()
     """Fields to read; none: all. Leave out what is no secret, as a passage of Wikipedia that a question is about."""
 
@@ -80,7 +80,8 @@ def _files(one: EvaluationSet) -> list[Path]:
     found = sorted(Path(name) for name in glob(one.path, recursive=True))
     files = [path for path in found if path.is_file()]
     if not files:
-        raise UserError(f"no evaluation set at {one.path}")
+        where = "" if Path(one.path).is_absolute() else f" in {Path.cwd()}, the folder where the command runs"
+        raise UserError(f"no evaluation set at {one.path}{where}")
     return files
 
 

@@ -159,6 +159,10 @@ def test_bad_sets_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     ):
         with pytest.raises(UserError, match=message):
             list(evaluation_sets.items([EvaluationSet(path=f"{tmp_path}/{name}", fields=fields)]))
+    with pytest.raises(
+        UserError, match=rf"^no evaluation set at no/\*\.txt in {Path.cwd()}, the folder where the command"
+    ):
+        list(evaluation_sets.items([EvaluationSet(path="no/*.txt")]))
     (tmp_path / "a.jsonl").write_text('{"q": "x"}\n')
     with pytest.raises(UserError, match=r"a\.jsonl has no field answer, p"):
         list(evaluation_sets.items([EvaluationSet(path=f"{tmp_path}/a.jsonl", fields=("q", "p", "answer"))]))
