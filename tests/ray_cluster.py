@@ -2,6 +2,7 @@
 
 import os
 import random
+import secrets
 import uuid
 from types import TracebackType
 from typing import Any
@@ -67,6 +68,8 @@ class RayCluster:
 
     def _start(self) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
+        # Ray reads it once a process: that of a local Ray, which a later test in this process starts, must be the same
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ[MARK] = self._mark
         from ray.cluster_utils import Cluster
 
