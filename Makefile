@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile # tests wait for processes more than they compute
+SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile # much of a test is waiting for processes
 
 .PHONY: demo test test-slow lint bench constraints clean
 
