@@ -157,13 +157,13 @@ class Workers:
                 ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False,
                          logging_level=logging.CRITICAL, object_store_memory=OBJECT_STORE)  # fmt: skip
         except SystemExit as ended:  # SIGTERM while Ray had put its own handler in the place of ours
+            self._listen()  # first: schedulers repeat themselves
             self._stopped = True
             raise StoppedOnPurpose(STOPPED) from ended
         except Exception as error:  # Ray raises that very class when one of its processes dies
             first_line = str(error).partition("\n")[0]
             raise UnhealthyNode(f"Ray did not start: {type(error).__name__}: {first_line}") from error
-        if self._handler_before is not None:
-            signal.signal(signal.SIGTERM, self._stop)
+        self._listen()
         self._closing = threading.Event()
         watch = [ray.get_runtime_context().gcs_address, self._closing]
         threading.Thread(target=_watch, args=watch, daemon=True).start()
@@ -176,6 +176,10 @@ class Workers:
             self._closing.set()
             ray.shutdown()
             self._attempt = None
+
+    def _listen(self) -> None:
+        if self._handler_before is not None:
+            signal.signal(signal.SIGTERM, self._stop)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """On SIGTERM. What a handler raises while Ray waits becomes Ray's SystemError: there the loop asks."""
