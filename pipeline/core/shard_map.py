@@ -182,7 +182,10 @@ class Workers:
             signal.signal(signal.SIGTERM, self._stop)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """On SIGTERM. What a handler raises while Ray waits becomes Ray's SystemError: there the loop asks."""
+        """On SIGTERM. What a handler raises while Ray waits becomes Ray's SystemError: there the loop asks.
+
+        While Ray shuts down, about a second, SIGTERM has its default action: Ray's C++ code sets it.
+        """
         told_before, self._stopped = self._stopped, True
         if not (self._mapping or told_before):
             raise StoppedOnPurpose(STOPPED)
