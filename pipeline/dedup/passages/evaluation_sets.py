@@ -130,6 +130,7 @@ def _strings(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def _csv(body: str, delimiter: str = ",") -> Iterator[tuple[str, str, str]]:
+    csv.field_size_limit(len(body) + 1)  # else 131,072 characters
     for number, row in enumerate(csv.DictReader(io.StringIO(body, newline=""), delimiter=delimiter), 1):
         for field, text in row.items():
             if isinstance(field, str) and text:

@@ -132,6 +132,13 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     assert [(item[0].removesuffix(".gz"), *item[1:]) for item in found if item[0].endswith(".gz")] == expected
 
 
+def test_long_fields_are_read(tmp_path: Path) -> None:
+    """Python's csv module refuses fields of more than 131,072 characters."""
+    (tmp_path / "long.csv").write_text("context,q\n" + "word " * 40_000 + ",one\n")
+    found = list(evaluation_sets.items([EvaluationSet(path=f"{tmp_path}/long.csv")]))
+    assert [(field, len(text)) for _, _, field, text in found] == [("context", 200_000), ("q", 3)]
+
+
 def test_bad_sets_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.jsonl").write_text('{"q": "x"}\n{"q"')
     (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
