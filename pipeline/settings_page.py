@@ -20,32 +20,33 @@ Written by `python -m pipeline.settings_page` from the code; edit the docstrings
 `penstock prepare --config FILE --out DIR` takes a YAML file of these sections; `--set dedup.bands=20` sets one of them.
 A misspelt setting is refused. The files in `configs/data/` are such configs.
 """
-ELSEWHERE = {
+LISTS = {
     "sources": "A list of sources, each with settings of its own: [Sources](sources.md).",
-    "clean": "`filters`: a list of filters, each with settings of its own, or a recipe: "
+    "clean": "`filters` is a list of filters, each with settings of its own, or comes with a recipe: "
              "[Filters and recipes](filters.md).",
 }  # fmt: skip
 
 
 def write() -> str:
     """The whole page."""
+    sections = dict(_sections(PrepareConfig))
     lines = ["# Settings of penstock prepare", INTRODUCTION]
-    lines += settings_table(PrepareConfig, without=dict(_sections(PrepareConfig)) | ELSEWHERE)
+    lines += settings_table(PrepareConfig, without=sections.keys() | LISTS.keys())
     for name in PrepareConfig.model_fields:
-        if name in ELSEWHERE:
-            lines += [f"## {name}", "", ELSEWHERE[name], ""]
-    for name, model in _sections(PrepareConfig):
-        if name not in ELSEWHERE:
-            lines += _section(name, model)
+        if name in sections or name in LISTS:
+            lines += [f"## {name}", ""]
+        if name in LISTS:
+            lines += [LISTS[name], ""]
+        if name in sections:
+            lines += _section(name, sections[name])
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _section(name: str, model: type[BaseModel]) -> Iterator[str]:
     inner = dict(_sections(model))
-    yield from (f"## {name}", "")
     if inner:
         yield from ("Each of its sections is off unless it is given, `{}` gives it with its defaults.", "")
-    yield from settings_table(model, without={"name", *inner})
+    yield from settings_table(model, without={"filters", *inner})
     for key, section in inner.items():
         yield from (f"### {name}.{key}", "", model.model_fields[key].description or "", "")
         yield from settings_table(section)
